@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sailsim import _core
-from sailsim.base.atomic import require_room
+from sailsim.base.atomic import require_disk_space
 from sailsim.base.errors import SailsimError
-from sailsim.base.progress import followed
+from sailsim.base.progress import with_progress
 from sailsim.lut_gemv import descriptor
 from sailsim.lut_gemv.codes import row_bytes
 from sailsim.lut_gemv.counts import PrtConfig, cycles_by_phase
@@ -85,7 +85,7 @@ class TracePlan:
 
     def tiles(self, progress: bool = False) -> Iterator[Tile]:
         """Make the tiles in the order of a step, the slices of a matrix one after the other."""
-        for linear, source in followed(self.matrices, "matrices", progress):
+        for linear, source in with_progress(self.matrices, "matrices", progress):
             shape = (linear.role, linear.layer, self.spec.n_layers, linear.k, self.batch, self.seed)
             x = self.activations.quantized(*shape, abits=self.abits)
             act_scale = self.activations.act_scales(*shape, abits=self.abits)
@@ -118,7 +118,7 @@ class TracePlan:
         Raises SailsimError if the disk has no room for it.
         """
         padding = 2 * row * sum(len(self._runs(linear)) for linear, _ in self.matrices)
-        require_room(path, self.bytes + padding, "the trace", "layers or tensors")
+        require_disk_space(path, self.bytes + padding, "the trace", "layers or tensors")
         tiles = self.tiles(progress)
         write_trace(path, tiles, model=self.spec.name, provenance=self.provenance, row=row)
 

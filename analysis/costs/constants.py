@@ -19,9 +19,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, create_model
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen, Quantity, QuantityRule
-from sailsim.sim.machine.catalog import Catalog, validated
-from sailsim.sim.machine.substrate import Charge, ConstantMultiple
+from sailsim.base.quantity import FrozenModel, Quantity, QuantityRule
+from sailsim.sim.machine.catalog import Catalog, validate
+from sailsim.sim.machine.substrate import Charge, parse_multiple
 
 CONSTANTS = Catalog("constants", "data/constants", package="sailsim.analysis")
 """The files."""
@@ -107,7 +107,7 @@ def charged(charge: Charge, constants: ConstantSet, end: End = "value") -> float
     ``constants`` are at the same ``end`` of their ranges as a quantity of the file's own is to be.
     """
     if isinstance(charge, str):
-        times, constant = ConstantMultiple.parse(charge)
+        times, constant = parse_multiple(charge)
         return times * float(getattr(constants, constant))
     return _at(charge, end)
 
@@ -141,7 +141,7 @@ def _cited(quantity: Quantity, sources: Mapping[str, str]) -> Quantity:
 def _layout(cls: type[ConstantSet]) -> type[BaseModel]:
     """What a file of these constants looks like."""
     rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.RULES.items()}
-    values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
+    values = create_model(f"{cls.__name__}Values", __base__=FrozenModel, **rules)
     layout: dict[str, Any] = {
         "format": (Literal[1], ...),
         "kind": (Literal[cls.FILE], ...),
@@ -149,12 +149,12 @@ def _layout(cls: type[ConstantSet]) -> type[BaseModel]:
         "sources": (dict[str, str], {}),
         "constants": (values, ...),
     }
-    return create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
+    return create_model(f"{cls.__name__}File", __base__=FrozenModel, **layout)
 
 
 def _read(cls: type[ConstantSet], name: str) -> Mapping[str, Quantity]:
     allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.RULES)}"
-    content: Any = validated(_layout(cls), CONSTANTS.read(name), name, allowed)
+    content: Any = validate(_layout(cls), CONSTANTS.read(name), name, allowed)
     quantities = {}
     for field in cls.RULES:
         quantity: Quantity = getattr(content.constants, field)

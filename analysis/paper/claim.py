@@ -19,9 +19,9 @@ from pydantic import model_validator
 from sailsim.analysis.costs.area import BASES, COUNTED
 from sailsim.analysis.runs.runs import SAIL, Runner, runner_names, runners_by_name, shipped_software
 from sailsim.analysis.uncertainty.prior import Listed
-from sailsim.base.quantity import Frozen
+from sailsim.base.quantity import FrozenModel
 from sailsim.sim.backends.cores import CLAIMED
-from sailsim.sim.machine.catalog import Catalog, validated
+from sailsim.sim.machine.catalog import Catalog, validate
 
 CLAIMS = Catalog("claims", "data/claims", package="sailsim.analysis")
 SHIPPED = "sail"
@@ -43,7 +43,7 @@ _FIELDS_OF: dict[MetricName, tuple[str, ...]] = {
 """What each metric has to be told; it takes nothing else of these."""
 
 
-class ClaimMetric(Frozen):
+class ClaimMetric(FrozenModel):
     """One number that the words of a claim may mean: a `[[claim.metric]]` table."""
 
     words: str
@@ -120,7 +120,7 @@ def _check(metric: ClaimMetric, known: Mapping[str, Sequence[str]]) -> None:
             raise ValueError(f"{name} is {given!r}; allowed is one of {', '.join(allowed)}")
 
 
-class Claim(Frozen):
+class Claim(FrozenModel):
     """One published number: a `[[claim]]` table."""
 
     name: str
@@ -170,7 +170,7 @@ class Claim(Frozen):
         return np.asarray(values >= self.value)
 
 
-class PaperFact(Frozen):
+class PaperFact(FrozenModel):
     """What a paper says that is no number: a `[[fact]]` table."""
 
     name: str
@@ -188,7 +188,7 @@ Metric = tuple[str, int]
 """A claim by its name, and which of its metrics of sampled machines."""
 
 
-class Paper(Frozen):
+class Paper(FrozenModel):
     """Everything that one paper says, and the file of what it does not."""
 
     source: str
@@ -255,7 +255,7 @@ def load_paper(name_or_path: str = SHIPPED) -> Paper:
     Raises SailsimError that names the file, the field and what is allowed.
     """
     content = CLAIMS.read(name_or_path)
-    paper = validated(Paper, content, f"claims {name_or_path}", "a field of a claims file")
+    paper = validate(Paper, content, f"claims {name_or_path}", "a field of a claims file")
     path = CLAIMS.path(name_or_path)
     if path is None or paper.unknowns is None or not paper.unknowns.endswith(".toml"):
         return paper

@@ -21,10 +21,10 @@ import numpy as np
 
 from sailsim.analysis.uncertainty.prior import Listed
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen
+from sailsim.base.quantity import FrozenModel
 
 
-class ExpectedValue(Frozen):
+class ExpectedValue(FrozenModel):
     """A number: in words, where it is in the JSON of the last command, and how far off it may be,
     relatively."""
 
@@ -34,7 +34,7 @@ class ExpectedValue(Frozen):
     tolerance: float
 
 
-class ClaimCheck(Frozen):
+class ClaimCheck(FrozenModel):
     """A claim: its commands in order, the minutes that they take on two cores, the numbers to look at."""
 
     name: str

@@ -24,8 +24,8 @@ from sailsim.analysis.paper.evaluator import Memo, Values, judged
 from sailsim.analysis.paper.parameter_space import ParameterSpace
 from sailsim.analysis.uncertainty.prior import GROUP_SIZE, Parameter, Value, Workload
 from sailsim.base.errors import SailsimError
-from sailsim.base.memory import give_back, no_search_for_circles
-from sailsim.sim.machine.system_files import leaves_and_words, load_system, save_system, value_of
+from sailsim.base.memory import gc_paused, trim_heap
+from sailsim.sim.machine.system_files import leaves_and_auto, load_system, save_system, value_of
 from sailsim.sim.study.open_study import Task, run_study
 from sailsim.sim.study.store import Record
 from sailsim.sim.study.workers import Workers
@@ -142,7 +142,7 @@ def judge_block(
     of its first machine, and rows."""
     (at, first, rows), memo, records = what, Memo(), []
     primary = list(space.paper.primary.values())
-    with no_search_for_circles():
+    with gc_paused():
         for i, row in enumerate(rows):
             machine = space.draw(row)
             whole = designs_seed is None or i in (0, len(rows) - 1)
@@ -155,7 +155,7 @@ def judge_block(
                     record |= _columns(values, each.name)
             records.append(record)
     if len(rows) > 2:  # many machines, not two alone
-        give_back()
+        trim_heap()
     return records
 
 
@@ -320,7 +320,7 @@ def save_machine(
     system = machine.system(source=source, name=path.stem).model_copy(update={"title": title})
     save_system(system, path, base, "\n".join([f"{source}.", *commands]))
     was, now = (
-        {path: value_of(said) for path, said in leaves_and_words(each).items()}
+        {path: value_of(said) for path, said in leaves_and_auto(each).items()}
         for each in (load_system(base), system)
     )
     changed = {path: {"value": value, "was": was[path]} for path, value in now.items() if value != was[path]}

@@ -42,8 +42,8 @@ from sailsim.analysis.paper.parameter_space import ParameterSpace, space
 from sailsim.analysis.uncertainty.prior import Listed, Value
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen
-from sailsim.sim.machine.catalog import Catalog, validated
+from sailsim.base.quantity import FrozenModel
+from sailsim.sim.machine.catalog import Catalog, validate
 from sailsim.sim.machine.system_files import changed_values, load_system, value_of
 from sailsim.sim.study.workers import Workers
 
@@ -77,7 +77,7 @@ NAME = "nearest-all"
 # --- Combinations of readings ---
 
 
-class JointReadings(Frozen):
+class JointReadings(FrozenModel):
     """Readings of some claims that go together: a `[[together]]` table."""
 
     claims: Listed[str]
@@ -86,7 +86,7 @@ class JointReadings(Frozen):
     reason: str = Field(min_length=1)
 
 
-class _CombinationFile(Frozen):
+class _CombinationFile(FrozenModel):
     extends: tuple[str, ...] = ()
     where: Listed[Where]
     together: Listed[JointReadings]
@@ -184,7 +184,7 @@ def load_combinations(name_or_path: str, paper: Paper) -> Combinations:
     that a claim does not have.
     """
     what = f"combinations {name_or_path}"
-    file = validated(_CombinationFile, COMBINATIONS.read(name_or_path), what, "a field of such a file")
+    file = validate(_CombinationFile, COMBINATIONS.read(name_or_path), what, "a field of such a file")
     named = [name for group in file.together for name in group.claims]
     if sorted(named) != sorted(claim.name for claim in paper.claim):
         raise SailsimError(

@@ -37,7 +37,7 @@ from sailsim.analysis.studies.stored_runs import (
     numbers,
     prt_twins,
 )
-from sailsim.sim.machine.pim import nbw_in_words
+from sailsim.sim.machine.pim import format_nbw
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.software.fitted import UNMEASURED, fitted_constants
@@ -256,7 +256,7 @@ def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:
     group = f"g{row['group_size']}" if row["group_size"] else "one scale a column"
     return (
         f"{row['system']}, {row['model']}, W{row['wbits']}A{row['abits']} {group}, batch {row['batch']}, "
-        f"{row['threads']} threads, context {row['context']}, {nbw_in_words(row['nbw'])}, "
+        f"{row['threads']} threads, context {row['context']}, {format_nbw(row['nbw'])}, "
         f"{row['substrate']}, conversion: {row['convert']}"
         + ("" if row["prt"] else ", no PRT")
         + (", two half-batches" if row["overlap"] else "")

@@ -41,7 +41,7 @@ from sailsim.analysis.studies import stored_runs
 from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, weights_in_words
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
-from sailsim.base.progress import followed
+from sailsim.base.progress import with_progress
 from sailsim.base.quantity import Quantity
 from sailsim.sim.machine.pim import AUTO, PER_TENSOR
 from sailsim.sim.machine.system_files import leaves, load_gpu, load_system
@@ -173,7 +173,7 @@ def drawn_figures(
         for name, (_, declare) in FIGURES.items()
         if study.paper is not None or name not in OWN or OWN[name](study)
     }
-    for name, declare in followed(declared.items(), "figures", progress):
+    for name, declare in with_progress(declared.items(), "figures", progress):
         try:
             figure = declare(study)
         except MissingPointsError as missing:

@@ -35,7 +35,7 @@ from sailsim.analysis.runs.verdict import AXES, strongest
 from sailsim.analysis.studies import stored_runs
 from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, require_points
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
-from sailsim.sim.machine.pim import nbw_in_words
+from sailsim.sim.machine.pim import format_nbw
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 
@@ -437,7 +437,7 @@ def prt(study: SweepStudy) -> Figure:
     comparable = results.at(vary, **{column: pairs[column].mode().iloc[0] for column in lacking})
     rows = pairs[pairs.index.isin(comparable.index)].sort_values("nbw")
     rows = rows.assign(
-        line=rows["nbw"].map(nbw_in_words), cycles=100 * rows["saved"], avoided=100 * rows["reads"]
+        line=rows["nbw"].map(format_nbw), cycles=100 * rows["saved"], avoided=100 * rows["reads"]
     )
     groups = rows.groupby(["system", "substrate"])
     machines = {(str(system), str(substrate)): own for (system, substrate), own in groups}

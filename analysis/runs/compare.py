@@ -22,7 +22,7 @@ from sailsim.analysis.runs.ratios import INTERVAL_COLUMNS, quotient, ratio_inter
 from sailsim.analysis.runs.runs import AS_FILED, RUNNERS, SAIL, Runner, runs, shipped_runners
 from sailsim.analysis.runs.verdict import verdict
 from sailsim.analysis.uncertainty.prior import PRIOR
-from sailsim.base.arguments import check_type, items_of
+from sailsim.base.arguments import check_type, items_of_type
 from sailsim.sim.backends.cores import MEASURED
 from sailsim.sim.machine.system import System
 from sailsim.sim.point import Point
@@ -93,7 +93,7 @@ def compare(
     """
     check_type("point", point, Point, "is a Point")
     check_type("price_list", price_list, (PriceList, NoneType), dollars.PRICES)
-    chosen = shipped_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
+    chosen = shipped_runners() if runners is None else items_of_type("runners", runners, Runner, RUNNERS)
     listed = dollars.prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, usd = EnergyConstants.ends(files.get("energy")), CostConstants.ends(files.get("cost"))

@@ -25,14 +25,14 @@ from sailsim.analysis.costs.constants import End, NotModelledError, data_file
 from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants, borrowed, energy, use_of
 from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen
+from sailsim.base.quantity import FrozenModel
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import Kind, Prefill, StepQuery, StepResult, backend_of, check_context, software_of
 from sailsim.sim.backends.cores import CLAIMED, HOST_SOFTWARE, SERVING, SIMULATED, SOFTWARE, prompt_problem
 from sailsim.sim.machine import system_files
-from sailsim.sim.machine.catalog import validated
+from sailsim.sim.machine.catalog import FileReference, validate
 from sailsim.sim.machine.system import Gpu, System
-from sailsim.sim.machine.system_files import SystemReference, gpu_names
+from sailsim.sim.machine.system_files import gpu_names
 from sailsim.sim.point import Point, set_values
 from sailsim.sim.serve.surface import StepSurface
 from sailsim.sim.software.fitted import with_host_software
@@ -58,7 +58,7 @@ _HOST_SOFTWARE = tuple(name for name in SOFTWARE if name not in (*HOST_SOFTWARE,
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
-class Runner(Frozen):
+class Runner(FrozenModel):
     """Hardware with software on it, as a `[[runner]]` table of a file defines it."""
 
     name: str
@@ -208,7 +208,7 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
     """The runners of a file, or the one runner of a system or GPU. Raises SailsimError for anything else."""
     text = str(path)
     try:
-        choice = SystemReference.parse(text)
+        choice = FileReference.parse(text)
     except ValueError as error:
         raise SailsimError(f"against is {error}.") from None
     if choice.file in (*system_files.system_names(), *gpu_names()):
@@ -287,7 +287,7 @@ def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
     """Fields ``hardware`` and ``machine`` of a runner, files sought in a folder; none for the point's own."""
     if not isinstance(hardware, str) or hardware == OF_THE_POINT:
         return {}
-    if SystemReference.parse(hardware).file.endswith(".toml") and folder is not None:
+    if FileReference.parse(hardware).file.endswith(".toml") and folder is not None:
         hardware = str(folder / hardware)
     return {"hardware": hardware, "machine": system_files.load_machine(hardware)}
 
@@ -297,7 +297,7 @@ def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
     name = entry.get("name")
     allowed = ", ".join(field for field in Runner.model_fields if field != "machine")
     where = f"{origin}, runner {name}" if isinstance(name, str) else origin
-    return validated(Runner, entry, where, f"a field of a runner; allowed are {allowed}")
+    return validate(Runner, entry, where, f"a field of a runner; allowed are {allowed}")
 
 
 RUNNERS = "are Runners, as sailsim.runners makes them of names and files"

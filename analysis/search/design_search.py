@@ -37,11 +37,11 @@ from sailsim.analysis.uncertainty.interval import Interval, drawn_machines, kept
 from sailsim.analysis.uncertainty.prior import PRIOR, Listed, Value, machine_changes
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
-from sailsim.base.quantity import Frozen
+from sailsim.base.quantity import FrozenModel
 from sailsim.sim.backend import check_context
-from sailsim.sim.machine.catalog import Catalog, validated
-from sailsim.sim.machine.system import System, server_memory
-from sailsim.sim.machine.system_files import in_words as word
+from sailsim.sim.machine.catalog import Catalog, validate
+from sailsim.sim.machine.catalog import format_value as word
+from sailsim.sim.machine.system import System, host_memory_system
 from sailsim.sim.machine.system_files import leaves, load_system, save_system, value_of, vary
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import decode_demand, with_host_software
@@ -80,7 +80,7 @@ _WRITTEN = "# Found by sailsim explore"
 Values = Mapping[str, Value]
 
 
-class WeightedWorkload(Frozen):
+class WeightedWorkload(FrozenModel):
     """A workload of the mix: a `[[workload]]` table."""
 
     name: str
@@ -110,7 +110,7 @@ class WeightedWorkload(Frozen):
         return Point(kv_bits=kv_bits, **own, **choices)
 
 
-class SearchAxis(Frozen):
+class SearchAxis(FrozenModel):
     """What a designer may choose: a `[choices]` table."""
 
     values: Annotated[Listed[Value], Field(min_length=1)]
@@ -119,14 +119,14 @@ class SearchAxis(Frozen):
     reason: str
 
 
-class SearchLimit(Frozen):
+class SearchLimit(FrozenModel):
     """What nothing may pass."""
 
     value: Annotated[float, Field(gt=0, lt=inf)]
     reason: str
 
 
-class SearchLimits(Frozen):
+class SearchLimits(FrozenModel):
     """The `[limits]` table."""
 
     area: SearchLimit
@@ -137,7 +137,7 @@ class SearchLimits(Frozen):
     """Nats a token that a narrower cache may lose against fp16."""
 
 
-class SearchFile(Frozen):
+class SearchFile(FrozenModel):
     """A file of `data/searches`."""
 
     extends: tuple[str, ...] = ()
@@ -192,7 +192,7 @@ class DesignSearch:
     def content(self) -> SearchFile:
         """The file."""
         what = "a field of such a file"
-        return validated(SearchFile, SEARCHES.read(self.file), f"search {self.file}", what)
+        return validate(SearchFile, SEARCHES.read(self.file), f"search {self.file}", what)
 
     @cached_property
     def models(self) -> Mapping[str, ModelSpec]:
@@ -291,7 +291,7 @@ class DesignSearch:
         """Tokens/s of whoever reads the weights and the cache once, as fast as memory streams."""
         model = self.models[load.model].with_kv_bits(kv_bits)
         work = decode_demand(model, load.point(kv_bits).formats(model), load.batch, load.context)
-        memory = server_memory(self.base, load.threads)
+        memory = host_memory_system(self.base, load.threads)
         return load.batch * memory.peak * memory.read_share / float(work.weight_bytes + work.kv_bytes)
 
     @cached_property

@@ -14,11 +14,11 @@ from sailsim.analysis.costs.dollars import PriceList, prices
 from sailsim.analysis.runs.runs import RUNNERS, Runner, read_runners, runner_names, runners_by_name
 from sailsim.analysis.serving.fleet import fleet_for, rates
 from sailsim.analysis.serving.service import Deployment, ProfileBundle, Replica, ServiceLevel, summary
-from sailsim.base.arguments import check_type, items_of
+from sailsim.base.arguments import check_type, items_of_type
 from sailsim.base.errors import SailsimError
-from sailsim.base.input_file import MAX_TEXT, read_text
-from sailsim.base.progress import reporter
-from sailsim.base.stop import heed
+from sailsim.base.input_file import MAX_TEXT_BYTES, read_text
+from sailsim.base.progress import progress_report
+from sailsim.base.stop import raise_if_stopped
 from sailsim.sim.backend import Prefill
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.serve.loop import ServingResult
@@ -73,7 +73,7 @@ def serve(
     if runners is None:
         runners = serving_runners()
     else:
-        runners = items_of("runners", runners, cast(Any, (Runner, ProfileBundle)), RUNNERS)
+        runners = items_of_type("runners", runners, cast(Any, (Runner, ProfileBundle)), RUNNERS)
     deployment, level = deployment or Deployment(), level or ServiceLevel()
     listed = prices() if price_list is None else price_list
     if type(seed) is not int or not 0 <= seed < SEEDS:
@@ -119,7 +119,7 @@ def _rows(
     store = None if folder is None else Store(folder)
     rows: list[dict[str, Any]] = []
     fresh: list[dict[str, Any]] = []  # to be stored where the call is stopped
-    with reporter(len(runners), True, "machines", short=True) as report:
+    with progress_report(len(runners), True, "machines", short=True) as report:
         try:
             for runner in runners:
                 if store is None or isinstance(runner, ProfileBundle):
@@ -133,7 +133,7 @@ def _rows(
                     else:
                         fresh.append(_record(key, rows[-1]))
                 report.advance(1)
-                heed()
+                raise_if_stopped()
         except KeyboardInterrupt as stop:
             if store is not None and fresh:
                 with store.locked("serve"):
@@ -168,7 +168,7 @@ def verdicts(folder: str | Path) -> list[str]:
     sentences = []
     for path in sorted(Path(folder).glob("*.json")):
         try:
-            sentences.append(verdict(json.loads(read_text(path, "answer", MAX_TEXT))))
+            sentences.append(verdict(json.loads(read_text(path, "answer", MAX_TEXT_BYTES))))
         except (ValueError, TypeError, LookupError):
             raise SailsimError(
                 f"{path} is no answer; allowed is what serve --find-rate --json prints."

@@ -22,7 +22,7 @@ from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, PriceList, dol
 from sailsim.analysis.runs.runs import Run, Runner, runs, step_surface
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import Prefill
-from sailsim.sim.machine.system_files import SystemReference
+from sailsim.sim.machine.catalog import FileReference
 from sailsim.sim.point import Point
 from sailsim.sim.serve.loop import ROUTINGS, KvLink, Routing, ServingLoop, ServingResult
 from sailsim.sim.serve.profiles import BLOCK_TOKENS, BLOCKS, StepProfiles, read_meta, write_profiles
@@ -129,7 +129,7 @@ class ProfileBundle:
         """The bundle of a folder, with the number of blocks that is given, as in "rtx4090:blocks=2588", or
         that its files have. Raises SailsimError for another number or another change."""
         try:
-            choice = SystemReference.parse(text)
+            choice = FileReference.parse(text)
         except ValueError as error:
             raise SailsimError(f"runners is {error}.") from None
         blocks = str(choice.changes.get("blocks", read_meta(choice.file).get(BLOCKS, 0)))

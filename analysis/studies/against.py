@@ -14,7 +14,7 @@ from sailsim.analysis.runs.verdict import RunsByName, peer_of, standing, verdict
 from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import did_you_mean
-from sailsim.sim.machine.system_files import chosen_system, gpu_names, system_names
+from sailsim.sim.machine.system_files import gpu_names, lenient_reference, system_names
 from sailsim.sim.point import Point
 from sailsim.sim.study.store import FILE, Store
 from sailsim.workloads.model_files.load import load_model
@@ -31,7 +31,7 @@ def side(text: str) -> RunTable:
     """
     if (Path(text) / FILE).is_file():
         return RunTable.of(stored_runs(Store(text)), prices())
-    machine, runners = chosen_system(text).file, None
+    machine, runners = lenient_reference(text).file, None
     if machine in gpu_names():
         points, runners = [Point(batch=batch) for batch in BATCHES], read_runners(text)
     elif machine in system_names() or (machine.endswith(".toml") and not _is_model(text)):

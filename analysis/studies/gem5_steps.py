@@ -9,7 +9,6 @@ from typing import Any
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
-from sailsim.sim.machine.dram import Dram
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
@@ -90,8 +89,9 @@ def engine_query(row: Row, host: System, same_dram: bool = False) -> tuple[Syste
     own = {name: getattr(host.require_pim(), name) for name in ("prefetch_depth", "one_pass")}
     memory = host.memory
     if same_dram:
-        dram = Dram(memory, host.llc.line.whole)
-        reads = memory.read_share.model_copy(update={"value": dram.reads(dram.lines_of_row)})
+        line = host.llc.line.whole
+        share = memory.reads(line, memory.lines_per_row(line))
+        reads = memory.read_share.model_copy(update={"value": share})
         memory = memory.model_copy(update={"read_share": reads})
     pim = load_system(row["system"]).require_pim().model_copy(update=own)
     machine = host.model_copy(update={"pim": pim, "memory": memory})

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.input_file import MAX_TEXT, read_text
+from sailsim.base.input_file import MAX_TEXT_BYTES, read_text
 from sailsim.sim.study.keys import ResultKeys
 from sailsim.sim.study.open_study import Task, run_study
 from sailsim.sim.study.origin import code_version
@@ -90,12 +90,12 @@ class QualityPoint:
         parts = [code_version(), asdict(self), open_gguf(self.model).sha256, self.read_text()]
         parts.append(shipped_text(CALIBRATION))
         if self.weights.endswith(".toml"):
-            parts.append(read_text(Path(self.weights), "policy", MAX_TEXT))
+            parts.append(read_text(Path(self.weights), "policy", MAX_TEXT_BYTES))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def read_text(self) -> str:
         """The text. Raises SailsimError if it cannot be read."""
-        return read_text(Path(self.text), "text", MAX_TEXT) if self.text else shipped_text(QUALITY)
+        return read_text(Path(self.text), "text", MAX_TEXT_BYTES) if self.text else shipped_text(QUALITY)
 
 
 def points(

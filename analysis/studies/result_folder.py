@@ -17,7 +17,7 @@ from sailsim.analysis.costs.dollars import PRICES, PriceList, prices
 from sailsim.analysis.runs.columns import first_columns, in_order, no_column, short_html
 from sailsim.analysis.runs.compare import COMPARISON_COLUMNS, with_comparisons
 from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
-from sailsim.base.arguments import A_PATH, check_type, items_of
+from sailsim.base.arguments import PATH_TYPES, check_type, items_of_type
 from sailsim.base.errors import SailsimError
 from sailsim.sim.study.store import FILE, Record, Store
 
@@ -61,7 +61,7 @@ class ResultFolder:
 
         Raises ArgumentTypeError for arguments of other types.
         """
-        check_type("folder", folder, A_PATH, "is the path of a folder")
+        check_type("folder", folder, PATH_TYPES, "is the path of a folder")
         check_type("price_list", price_list, (PriceList, NoneType), PRICES)
         self.store = Store(folder)
         self._prices = prices() if price_list is None else price_list
@@ -95,7 +95,7 @@ class ResultFolder:
     def records(self, where: str = "", columns: Sequence[str] = ()) -> tuple[list[str], list[Record]]:
         """The names of the columns of `frame`, and the records themselves."""
         check_type("where", where, str, "is an SQL condition as a text, empty for all records")
-        columns = items_of("columns", columns, str, "is a list of names")
+        columns = items_of_type("columns", columns, str, "is a list of names")
         stored = self.store.records()
         whole = self._with_comparisons(stored, [*columns, *re.findall(r"\w+", where)])
         for name in columns:

@@ -19,9 +19,9 @@ from sailsim.analysis.runs.compare import POINT, entries, with_comparisons
 from sailsim.analysis.runs.runs import COLUMNS, SAIL, Run
 from sailsim.analysis.runs.verdict import Points, study_verdict
 from sailsim.analysis.uncertainty.prior import load_unknowns
-from sailsim.base.arguments import ShortRepr, shown
+from sailsim.base.arguments import ShortRepr, short_text
 from sailsim.base.errors import SailsimError
-from sailsim.sim.machine.pim import AUTO, nbw_in_words
+from sailsim.sim.machine.pim import AUTO, format_nbw
 from sailsim.sim.machine.substrate import load_substrate, substrate_names
 from sailsim.sim.point import Point
 from sailsim.sim.study.store import Store, command_of
@@ -63,7 +63,7 @@ def stored_runs(store: Store) -> pd.DataFrame:
             f"folder {store.path} holds results of `sailsim {kind}`; allowed is one of `sailsim sweep`."
         )
     name = first["loc"][1]
-    problem = f"has {shown(first['input'])} in the column {name!r}, which no run has there"
+    problem = f"has {short_text(first['input'])} in the column {name!r}, which no run has there"
     if first["type"] == "missing":
         problem = f"is of an older version, whose records have no {name!r}"
     command = f"{command_of(store.manifest)} --out {shlex.quote(str(store.path))}"
@@ -175,7 +175,7 @@ class RunTable(ShortRepr):
             "wbits": weights_in_words(ref),
             "abits": f"{ref['abits']}-bit activations",
             **({} if ref["weights"] else {"group_size": f"one scale {scale}"}),
-            **({"nbw": nbw_in_words(ref["nbw"])} if "nbw" in ref else {}),
+            **({"nbw": format_nbw(ref["nbw"])} if "nbw" in ref else {}),
             "batch": f"batch {ref['batch']}",
             "threads": f"{ref['threads']} threads",
             "context": f"{ref['context']} tokens of {'context' if ref['phase'] == 'decode' else 'prompt'}",

@@ -13,7 +13,7 @@ from weakref import finalize
 
 from sailsim.analysis.runs.runs import RUNNERS, Runner, evaluate, identity
 from sailsim.analysis.runs.runs import runners as shipped
-from sailsim.base.arguments import A_PATH, check_type, items_of
+from sailsim.base.arguments import PATH_TYPES, check_type, items_of_type
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.sim.point import Point, set_fields
 from sailsim.sim.study.keys import ResultKeys, point_key
@@ -53,9 +53,9 @@ def sweep(
         points = plan_of(axes).points
     elif axes:
         raise SailsimError(f"points is given with {', '.join(axes)}; allowed is one of the two.")
-    points = items_of("points", points, Point, POINTS)
-    check_type("out", out, (*A_PATH, NoneType), "is the path of a folder")
-    runners = None if runners is None else items_of("runners", runners, Runner, RUNNERS)
+    points = items_of_type("points", points, Point, POINTS)
+    check_type("out", out, (*PATH_TYPES, NoneType), "is the path of a folder")
+    runners = None if runners is None else items_of_type("runners", runners, Runner, RUNNERS)
     if not hasattr(jobs, "submit"):
         check_type("jobs", jobs, int, "is a whole number of processes, or workers")
     results = ResultFolder(mkdtemp(prefix="sailsim-") if out is None else out)

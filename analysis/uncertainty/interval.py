@@ -41,7 +41,7 @@ from sailsim.base.input_file import Stamp, stamp
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system import System
-from sailsim.sim.machine.system_files import A_VARIATION, Leaf, leaves, load_system
+from sailsim.sim.machine.system_files import VARIATION_NOTE, Leaf, leaves, load_system
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import N1, core_of, fitted_constants, host_constants
 from sailsim.sim.step.engine import NOT_READ, time_step
@@ -69,7 +69,7 @@ _CHOICES = {"nbw": "pim.nbw", "substrate": _SUBSTRATE, "convert": "pim.convert"}
 """Choices of a point, and the value of the machine that each stands for."""
 _CONSTANTS = {"memory.core_share": "read_share"}
 """Values of the cores whose fitted constants have another name."""
-_DECIDED = (A_VARIATION, DRAWN)
+_DECIDED = (VARIATION_NOTE, DRAWN)
 """Notes of values that a user or a study has set: the range beside them is not their own."""
 _SAME = 1e-4
 """Fitted constants that files state in six digits differ by less."""

@@ -18,9 +18,9 @@ from pydantic import Field, model_validator
 
 from sailsim.analysis.costs.dollars import Price, prices
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen, Quantity
+from sailsim.base.quantity import FrozenModel, Quantity
 from sailsim.sim.backends.cores import Software
-from sailsim.sim.machine.catalog import Catalog, validated
+from sailsim.sim.machine.catalog import Catalog, validate
 from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import leaves, vary
@@ -115,7 +115,7 @@ class Parameter:
 # --- The file ---
 
 
-class Workload(Frozen):
+class Workload(FrozenModel):
     """One point of the declared set: a `[[workload]]` table."""
 
     name: str
@@ -146,7 +146,7 @@ class Workload(Frozen):
         return Point(group_size=group_size, prt=prt, **own).having(system=system)
 
 
-class AllowedValues(Frozen):
+class AllowedValues(FrozenModel):
     """What a value may be that does not come in every size: a `[levels."..."]` table."""
 
     values: Listed[Value]
@@ -155,7 +155,7 @@ class AllowedValues(Frozen):
     reason: str
 
 
-class RangeOverride(Frozen):
+class RangeOverride(FrozenModel):
     """A range that takes the place of the system file's: a `[ranges."..."]` table."""
 
     low: int | float
@@ -163,14 +163,14 @@ class RangeOverride(Frozen):
     reason: str
 
 
-class FixedValue(Frozen):
+class FixedValue(FrozenModel):
     """What is held equal: a `[held."..."]` table."""
 
     value: Value
     reason: str
 
 
-class AlternativeDesign(Frozen):
+class AlternativeDesign(FrozenModel):
     """Another design, an `[[alternative]]` table: values of the system file that replace a machine's."""
 
     name: str
@@ -180,7 +180,7 @@ class AlternativeDesign(Frozen):
     reason: str
 
 
-class CloudServers(Frozen):
+class CloudServers(FrozenModel):
     """Which servers may be rented: the `[rented]` table."""
 
     machines: Listed[str]
@@ -194,7 +194,7 @@ class CloudServers(Frozen):
         return (first, *(row for row in named if row.units >= threads and row != first))
 
 
-class Prior(Frozen):
+class Prior(FrozenModel):
     """A file of unknowns: a prior over what is not published."""
 
     extends: tuple[str, ...] = ()
@@ -228,7 +228,7 @@ class Prior(Frozen):
 def load_unknowns(name_or_path: str = PRIOR) -> Prior:
     """A file of unknowns by name or path. Raises SailsimError that names the file and the field."""
     content = UNKNOWNS.read(name_or_path)
-    return validated(Prior, content, f"unknowns {name_or_path}", "a field of such a file")
+    return validate(Prior, content, f"unknowns {name_or_path}", "a field of such a file")
 
 
 # --- Where factors come from ---

@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import UNITS, Frozen, Quantity, QuantityRule
+from sailsim.base.quantity import UNITS, FrozenModel, Quantity, QuantityRule
 from sailsim.sim.backends import bit_serial_cache, dram_pim
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
@@ -38,7 +38,7 @@ MODEL = "llama-2-7b"
 EVERY_LAYER = "all"
 
 
-class Shape(Frozen):
+class Shape(FrozenModel):
     """A (batch, k) times (k, n) product."""
 
     k: Annotated[int, Field(ge=1)]
@@ -46,7 +46,7 @@ class Shape(Frozen):
     batch: Annotated[int, Field(ge=1)]
 
 
-class Figure(Frozen):
+class Figure(FrozenModel):
     """One published figure, and what to ask the machine for."""
 
     what: str
@@ -81,7 +81,7 @@ class Figure(Frozen):
         return self
 
 
-class Simulator(Frozen):
+class Simulator(FrozenModel):
     """Another simulator, how its numbers were made, and the machine that stands for its own."""
 
     name: str

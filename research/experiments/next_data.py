@@ -28,7 +28,6 @@ from sailsim.analysis.render.figure import (
 )
 from sailsim.analysis.runs.runs import runners_by_name, runs
 from sailsim.analysis.search.design_search import DesignSearch, SearchResult, WeightedWorkload
-from sailsim.sim.machine.dram import Dram
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 
@@ -100,8 +99,8 @@ def on_gem5(search: DesignSearch) -> pd.DataFrame:
     memory over its NEON."""
     ran = pd.read_csv(DOCS / "data" / "gem5-decode.csv", thousands=",", na_values="-")
     memory, clock = search.base.memory, search.base.cores.clock.si
-    dram = Dram(memory, search.base.llc.line.whole)
-    streamed, rows = dram.reads(dram.lines_of_row) / memory.read_share.value, []
+    line = search.base.llc.line.whole
+    streamed, rows = memory.reads(line, memory.lines_per_row(line)) / memory.read_share.value, []
     for _, row in ran[ran["sail-next, x"].notna() & (ran["threads"] == THREADS)].iterrows():
         batch, context = map(int, row["batch, context"].split(","))
         name = f"{row['model'].split('-')[-1].upper()}, batch {batch}, {context}"

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.lut_gemv.trace_file import Trace, decode_tile
-from sailsim.sim.machine.system import System, memory
+from sailsim.sim.machine.system import System, memory_system
 from sailsim.sim.step.engine import PHASES
 from sailsim.sim.step.schedule import CoreTask, HostCores, ScheduledGemv, Segments, play
 from sailsim.sim.step.tile_time import timed_tile
@@ -66,7 +66,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         for tile in tiles:
             for count in COUNTS:
                 counts[count] += getattr(tile.timings[0], count)
-    line = play(memory(system, threads), [Segments.one(tasks, tensors)])
+    line = play(memory_system(system, threads), [Segments.one(tasks, tensors)])
     breakdown = dict.fromkeys(PHASES, 0.0)
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     for tile in slowest:

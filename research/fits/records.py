@@ -1,4 +1,4 @@
-"""Writes documents of the package's data, which `sailsim.base.atomic.from_lines` reads."""
+"""Writes documents of the package's data, which `sailsim.base.atomic.parse_records` reads."""
 
 from __future__ import annotations
 

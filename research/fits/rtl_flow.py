@@ -25,7 +25,7 @@ from typing import Any
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
-from sailsim.base.progress import followed
+from sailsim.base.progress import with_progress
 from sailsim.sim.machine.ranges import parse_numbers
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package
@@ -459,7 +459,7 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
     timed = shutil.which("sta") is not None
     rows: list[Row] = []
     energies: list[Row] = []
-    for period in followed(periods, "syntheses"):
+    for period in with_progress(periods, "syntheses"):
         cells = gates(flow, period)
         there = [module for module in places if module in cells]
         asked_of = {module: below[module] & set(there) for module in there}

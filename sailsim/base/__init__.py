@@ -1,1 +1,1 @@
-"""The ground floor: errors, files that appear whole, numbers that know their unit and source."""
+"""Errors, atomic file writes, and numbers that carry their unit and source."""

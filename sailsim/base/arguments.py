@@ -1,4 +1,4 @@
-"""What a function of the front door was given in the place of what it takes; values shown shortly."""
+"""Type checks of public functions' arguments, and short representations of values."""
 
 from collections.abc import Iterable
 from os import PathLike
@@ -8,57 +8,59 @@ from typing import Any, TypeVar
 
 from sailsim.base.errors import ArgumentTypeError
 
-LONGEST = 60
-"""Letters of a value that a sentence has room for."""
-LONGEST_REPR = 790
-"""Letters of what an interactive session shows of an object: ten lines of a terminal."""
-A_PATH = (str, PathLike)
-"""What is the name or the path of something."""
+MAX_VALUE_LENGTH = 60
+"""Longest representation of a value in an error message, in characters."""
+MAX_REPR_LENGTH = 790
+"""Longest representation of an object in an interactive session, in characters: ten terminal lines."""
+PATH_TYPES = (str, PathLike)
+"""Types of an argument that is a name or a path."""
 
 _T = TypeVar("_T")
 
 
 def check_type(name: str, value: object, kinds: type[Any] | tuple[type[Any], ...], allowed: str) -> None:
-    """Raise ArgumentTypeError unless an argument is of one of some types; ``allowed`` says which in words,
-    after "allowed"."""
+    """Raise ArgumentTypeError unless ``value`` has one of the types ``kinds``.
+
+    ``allowed`` names the types in words; the message continues with it after "allowed".
+    """
     if not isinstance(value, kinds):
-        raise ArgumentTypeError(f"{name} is {shown(value)}; allowed {allowed}.")
+        raise ArgumentTypeError(f"{name} is {short_text(value)}; allowed {allowed}.")
 
 
-def items_of(name: str, values: Iterable[_T], kind: type[_T], allowed: str) -> tuple[_T, ...]:
-    """The items of an argument. Raises ArgumentTypeError as `check_type`, for the whole and for an item."""
+def items_of_type(name: str, values: Iterable[_T], kind: type[_T], allowed: str) -> tuple[_T, ...]:
+    """Items of an iterable argument. Raises ArgumentTypeError for a wrong type of the whole or an item."""
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ArgumentTypeError(f"{name} is {shown(values)}; allowed {allowed}.")
+        raise ArgumentTypeError(f"{name} is {short_text(values)}; allowed {allowed}.")
     found = tuple(values)
     for item in found:
         if not isinstance(item, kind):
-            raise ArgumentTypeError(f"{name} has {shown(item)}; allowed {allowed}.")
+            raise ArgumentTypeError(f"{name} has {short_text(item)}; allowed {allowed}.")
     return found
 
 
-def shown(value: object) -> str:
-    """A value, or its type where it is long."""
+def short_text(value: object) -> str:
+    """Representation of a value, or its type where that is long or not printable."""
     text = repr(value)
-    short = len(text) <= LONGEST and text.isprintable()
+    short = len(text) <= MAX_VALUE_LENGTH and text.isprintable()
     return text if short else f"of the type {type(value).__name__}"
 
 
 class ShortRepr:
-    """Shows at most ten lines of itself: its fields, and of each of them the beginning."""
+    """Base of classes whose repr has at most ten lines, with each field cut short."""
 
     def __repr__(self) -> str:
         own = ", ".join(f"{name}={_BRIEF.repr(value)}" for name, value in vars(self).items())
-        return shorten(f"{type(self).__name__}({own})", LONGEST_REPR, placeholder=" ...")
+        return shorten(f"{type(self).__name__}({own})", MAX_REPR_LENGTH, placeholder=" ...")
 
     def in_brief(self) -> str:
-        """What another's repr shows of it."""
+        """Representation inside the repr of another object."""
         return f"{type(self).__name__}(...)"
 
 
-class _ShortRepr(Repr):
+class _NestedRepr(Repr):
     def repr_instance(self, x: object, level: int) -> str:
         return x.in_brief() if isinstance(x, ShortRepr) else super().repr_instance(x, level)
 
 
-_BRIEF = _ShortRepr()
-_BRIEF.maxstring = LONGEST
+_BRIEF = _NestedRepr()
+_BRIEF.maxstring = MAX_VALUE_LENGTH

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes, and readers of files with one JSON record a line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from typing import Any, BinaryIO
 from sailsim.base.errors import SailsimError
 
 
-def from_lines(text: str, path: object = "the text") -> dict[str, Any]:
-    """The document of a text with a JSON object of one key a line: a name with its value, ``name[]`` with the
-    next item of a list, or ``name.key`` with an entry of a mapping. Raises SailsimError with ``path`` and the
-    line that is none."""
+def parse_records(text: str, path: object = "the text") -> dict[str, Any]:
+    """Document of a text that has on each line a JSON object with one key.
+
+    The key ``name`` sets a value, ``name[]`` appends to a list, ``name.key`` sets an entry of a mapping.
+    Raises SailsimError, with ``path`` and the line's number, for a line of another form.
+    """
     document: dict[str, Any] = {}
     for at, line in enumerate(text.splitlines(), 1):
         try:
@@ -38,28 +40,27 @@ def from_lines(text: str, path: object = "the text") -> dict[str, Any]:
 
 
 def read_records(path: Traversable) -> dict[str, Any]:
-    """The document of a file. Raises SailsimError as `from_lines`, and OSError."""
-    return from_lines(path.read_text("utf-8"), path)
+    """Document of a file. Raises SailsimError as `parse_records`, and OSError."""
+    return parse_records(path.read_text("utf-8"), path)
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a new binary file that takes the place of ``path`` when the block ends without an exception.
+    """Open a new binary file that replaces ``path`` when the block ends without an exception.
 
-    It is written beside ``path``, in a folder that exists, and reaches the disk before it is renamed. On any
-    error, a full disk included, it is removed and ``path`` stays as it was; what an earlier writer of
-    ``path`` left that was killed is removed too. What stands at ``path`` must be a plain file: a folder
-    cannot be replaced, and a device should not be.
+    The data go to a temporary file in the same folder and reach the disk before the rename. On any error, a
+    full disk included, the temporary file is removed and ``path`` stays as it was. Temporary files of killed
+    writers of ``path`` are removed too. An existing ``path`` must be a plain file.
 
     Raises:
-        OSError: it cannot be written; ``filename`` is ``path`` and ``strerror`` says why.
+        OSError: the file cannot be written; ``filename`` is ``path`` and ``strerror`` says why.
     """
     path = Path(path)
     partial = path.parent / f".{path.name}.{os.getpid()}.partial"
     try:
         if path.exists() and not path.is_file():
             raise OSError(None, "it is no plain file")
-        _remove_halves(path)
+        _remove_stale(path)
         try:
             with partial.open("wb") as file:
                 yield file
@@ -71,22 +72,22 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        # NumPy's own short writes carry no error number, and all others name the file beside `path`.
+        # NumPy's own short writes carry no error number, and all others name the temporary file.
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def _remove_halves(path: Path) -> None:
-    """Remove the files beside ``path`` whose writers are no more: nobody else knows of them."""
+def _remove_stale(path: Path) -> None:
+    """Remove temporary files of ``path`` whose writers have ended."""
     name = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.partial")
     with suppress(PermissionError):  # a folder may be writable and not be readable
-        for beside in path.parent.iterdir():
-            found = name.fullmatch(beside.name)
+        for other in path.parent.iterdir():
+            found = name.fullmatch(other.name)
             if found and not is_alive(int(found[1])):
-                beside.unlink(missing_ok=True)
+                other.unlink(missing_ok=True)
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of this number on this machine."""
+    """Whether a process with this number runs on this computer."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -96,9 +97,12 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def require_room(path: str | os.PathLike[str], size: int, what: str, fewer: str) -> None:
-    """Raise SailsimError where a file's disk has less room than its ``size`` in bytes; a folder that is none
-    is for the writer to tell. ``fewer``: of what a smaller one has fewer."""
+def require_disk_space(path: str | os.PathLike[str], size: int, what: str, fewer: str) -> None:
+    """Raise SailsimError unless the disk of ``path`` has room for ``size`` bytes.
+
+    ``what`` names the file and ``fewer`` what a smaller one has fewer of. A missing folder is left to the
+    writer to report.
+    """
     with suppress(OSError):
         free = shutil.disk_usage(Path(path).parent).free
         if size > free:
@@ -109,14 +113,14 @@ def require_room(path: str | os.PathLike[str], size: int, what: str, fewer: str)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` as `atomic_file` does; missing folders are made."""
+    """Write ``content`` to ``path`` atomically; create missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         file.write(content)
 
 
 def _sync_folder(path: Path) -> None:
-    """Have the rename itself reach the disk."""
+    """Flush a folder's entries, and so a rename, to the disk."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -1,5 +1,4 @@
-"""What a message advises: names like one that is not there, and commands that work where they are read,
-from a clone as from a wheel."""
+"""Advice in messages: similar names, and commands that work from a clone as from a wheel."""
 
 import difflib
 import shlex
@@ -16,7 +15,7 @@ PROGRAM = "sailsim"
 
 
 def program() -> str:
-    """The command as the user called it: ``sailsim``, or ``.venv/bin/sailsim`` where the path has another."""
+    """Command as the user called it: ``sailsim``, or its path where PATH finds another or none."""
     called = Path(sys.argv[0])
     found = shutil.which(PROGRAM)
     if called.name != PROGRAM or (found is not None and Path(found).resolve() == called.resolve()):
@@ -24,19 +23,19 @@ def program() -> str:
     return shlex.quote(sys.argv[0])
 
 
-def installing(extra: str) -> str:
-    """The command that installs the packages of one of sailsim's extras beside it, by its own Python."""
+def install_command(extra: str) -> str:
+    """Command that installs the packages of one of sailsim's extras for the running Python."""
     try:
         listed = requires(PROGRAM) or []
     except PackageNotFoundError:  # sources on the path, without an installation
         listed = []
-    named = (one.replace('"', "'").partition(";") for one in listed)
-    needed = [package.strip() for package, _, when in named if f"extra == '{extra}'" in when]
+    split = (each.replace('"', "'").partition(";") for each in listed)
+    needed = [package.strip() for package, _, when in split if f"extra == '{extra}'" in when]
     return shlex.join([sys.executable, "-m", "pip", "install", *needed])
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three names that are like another: those with its last part, then those spelt like it."""
+    """Up to three known names similar to ``name``: equal in the last dotted part, then in spelling."""
     known = list(known)
     last = name.rpartition(".")[2]
     found = [each for each in known if last in (each, each.rpartition(".")[2])]
@@ -45,19 +44,19 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What a name may have been meant to be, in brackets; empty where nothing is spelt like it."""
+    """Similar known names as a question in brackets, such as " (did you mean x?)", or an empty text."""
     near = difflib.get_close_matches(name, known, n=2)
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 @contextmanager
-def needing(extra: str, what: str) -> Iterator[None]:
-    """Imports of packages of an extra. Raises SailsimError, with how to install them, where one is not."""
+def require_extra(extra: str, what: str) -> Iterator[None]:
+    """Context for imports of an extra's packages. Raises SailsimError with the command that installs them."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == PROGRAM:
             raise
         raise SailsimError(
-            f"{error.name.partition('.')[0]} is not installed, which {what} needs: {installing(extra)}."
+            f"{error.name.partition('.')[0]} is not installed, which {what} needs: {install_command(extra)}."
         ) from None

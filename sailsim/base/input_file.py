@@ -1,6 +1,6 @@
-"""The one reader of files that a user names: regular files only, of no more bytes than their kind may have.
+"""Readers of files that a user names: regular files only, up to a size limit for each kind.
 
-A pipe would wait for a writer, and a device may have no end. Big files that are mapped into memory ask for
+A pipe would wait for a writer, and a device may have no end. Callers that map large files into memory use
 `check_regular` alone.
 """
 
@@ -13,11 +13,11 @@ from sailsim.base.errors import SailsimError
 
 READABLE = "a readable file"
 Stamp = tuple[int, int, int]
-"""Time in ns, size in bytes and number of a file, which tell whether it changed."""
-MAX_TEXT = 64 << 20
-"""Bytes of a text that a model reads, and of a study's manifest."""
+"""Modification time (ns), size (bytes) and inode of a file, which tell whether it changed."""
+MAX_TEXT_BYTES = 64 << 20
+"""Size limit of texts and manifests, in bytes."""
 
-_PIECE = 1 << 18
+_CHUNK_BYTES = 1 << 18
 _OTHER_KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -28,15 +28,15 @@ _OTHER_KINDS = (
 
 
 def check_regular(path: Path, what: str, allowed: str = READABLE) -> int:
-    """The size of a file in bytes. It is not opened.
+    """Size of a regular file in bytes, without opening it.
 
     Args:
-        path: of the file.
-        what: it is, for errors: "GGUF file".
-        allowed: what may stand there, for errors.
+        path: path of the file.
+        what: kind of the file for messages, such as "GGUF file".
+        allowed: allowed files, for messages.
 
     Raises:
-        SailsimError: there is none, or it is no regular file.
+        SailsimError: there is no such file, or it is not a regular one.
     """
     try:
         status = path.stat()
@@ -49,19 +49,19 @@ def check_regular(path: Path, what: str, allowed: str = READABLE) -> int:
 
 
 def read_bytes(path: Traversable, what: str, most: int, allowed: str = READABLE) -> bytes:
-    """A file's content, of ``most`` bytes at most. Arguments and errors as of `check_regular`.
+    """Content of a file of at most ``most`` bytes; other arguments as for `check_regular`.
 
     Raises:
-        SailsimError: also where the file is larger.
+        SailsimError: as `check_regular`; the file cannot be read or is larger.
     """
-    if isinstance(path, Path):  # what ships may lie in an archive
+    if isinstance(path, Path):  # a shipped file may lie in an archive
         check_regular(path, what, allowed)
     data = bytearray()
     try:
         with path.open("rb") as file:
-            # Piece by piece: memory for `most` bytes at once is more than nearly every file needs.
-            while len(data) <= most and (piece := file.read(_PIECE)):
-                data += piece
+            # In chunks: memory for `most` bytes at once is more than nearly every file needs.
+            while len(data) <= most and (chunk := file.read(_CHUNK_BYTES)):
+                data += chunk
     except OSError as error:
         raise unreadable(path, what, error, allowed) from None
     if len(data) > most:
@@ -70,10 +70,10 @@ def read_bytes(path: Traversable, what: str, most: int, allowed: str = READABLE)
 
 
 def read_text(path: Traversable, what: str, most: int, allowed: str = "a file of UTF-8 text") -> str:
-    """As `read_bytes`, decoded.
+    """Text of a UTF-8 file of at most ``most`` bytes.
 
     Raises:
-        SailsimError: also where it is not UTF-8.
+        SailsimError: as `read_bytes`; the file is not UTF-8.
     """
     data = read_bytes(path, what, most, allowed)
     try:
@@ -83,7 +83,7 @@ def read_text(path: Traversable, what: str, most: int, allowed: str = "a file of
 
 
 def sha256_of(path: Path, what: str) -> str:
-    """SHA-256 of a file of any size, hexadecimal. Errors as of `check_regular`."""
+    """SHA-256 of a file of any size, hexadecimal. Raises SailsimError for an unreadable file."""
     check_regular(path, what)
     try:
         with path.open("rb") as file:
@@ -93,13 +93,13 @@ def sha256_of(path: Path, what: str) -> str:
 
 
 def unreadable(path: Traversable, what: str, error: Exception, allowed: str = READABLE) -> SailsimError:
-    """What to raise for a file whose reading failed."""
+    """SailsimError for a file that could not be read."""
     reason = getattr(error, "strerror", None) or str(error)
     return SailsimError(f"{what} {path} cannot be read: {reason}; allowed is {allowed}.")
 
 
 def stamp(path: Path | None) -> Stamp:
-    """What changes when a file does: its time, size and number; zeros where there is none."""
+    """Modification time, size and inode of a file; zeros where there is none."""
     if path is None:
         return (0, 0, 0)
     try:

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, lines elsewhere, JSON for programs."""
+"""Progress of long commands: a bar on a terminal, lines elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,14 @@ from contextvars import ContextVar
 from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from sailsim.base.errors import escaped
-from sailsim.base.stop import heed
+from sailsim.base.stop import raise_if_stopped
 
 QUIET_SECONDS = 5.0
-"""Between two lines of progress where there is no terminal."""
+"""Least time between two progress lines where there is no terminal, in seconds."""
 T = TypeVar("T")
 
 
@@ -33,8 +27,7 @@ _LOG: ContextVar[TextIO | None] = ContextVar("log_json", default=None)
 
 @contextmanager
 def logged_as_json(stream: TextIO) -> Iterator[None]:
-    """Within this, progress is a JSON object a line on a stream instead of words: `event` and what belongs to
-    it (docs/studies.md)."""
+    """Context in which progress goes to a stream as one JSON object a line (docs/studies.md)."""
     token = _LOG.set(stream)
     try:
         yield
@@ -43,9 +36,10 @@ def logged_as_json(stream: TextIO) -> Iterator[None]:
 
 
 class ProgressReport:
-    """Of `total` things, `what` they are called, some are `held` from before and some `done` since.
+    """Progress of a command over ``total`` items, called ``what``.
 
-    It goes to standard error as a bar or as lines, to the stream of `logged_as_json` as objects, or nowhere.
+    `held` items were there at the start; `done` ones were finished since. The report goes to standard error
+    as a bar or lines, to the stream of `logged_as_json` as objects, or nowhere.
     """
 
     def __init__(
@@ -56,7 +50,7 @@ class ProgressReport:
         bar: Progress | None = None,
         short: bool = False,
     ) -> None:
-        """`short`: whether it may be over before anybody asks, so that its end is not told."""
+        """`short`: whether the work may end at once, so that its end alone is not reported."""
         self.total, self.what = total, what
         self.held = self.done = self.failed = self.workers = 0
         self._began = self._last = time.monotonic()
@@ -68,30 +62,30 @@ class ProgressReport:
 
     @property
     def rate(self) -> float:
-        """Things a second since the start; 0 while nothing is done."""
+        """Items finished a second since the start."""
         past = time.monotonic() - self._began
         return self.done / past if past > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """As the rate so far says; None while nothing is done."""
+        """Estimated seconds to the end at the rate so far; None while nothing is done."""
         rate = self.rate
         return (self.total - self.held - self.done) / rate if rate > 0 else None
 
     def advance(self, count: int, failed: int = 0) -> None:
-        """So many more are done, of which some have no result."""
+        """Count items as done; ``failed`` of them have no result."""
         self.done += count
         self.failed += failed
         self._show()
 
     def hold(self, count: int) -> None:
-        """So many are there from before."""
+        """Count items that were there at the start."""
         self.held += count
         if count:
             self._show()
 
     def note(self, event: str, **more: Any) -> None:
-        """Something happened that is not progress, such as a worker that was lost."""
+        """Report an event that is not progress, such as a lost worker."""
         if self._stream:
             self._log(event, **more)
         elif self._wanted:
@@ -136,9 +130,12 @@ class ProgressReport:
         self._stream.flush()
 
 
-def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | None = None) -> Iterator[T]:
-    """The same things one after another; if wanted with progress on standard error, once it takes more than a
-    moment. `total`: how many there are, where ``things`` has no length.
+def with_progress(
+    things: Iterable[T], what: str, wanted: bool = True, total: int | None = None
+) -> Iterator[T]:
+    """Yield the items of ``things``, with progress on standard error if ``wanted`` and if it takes long.
+
+    ``total`` is their number where ``things`` has no length.
     """
     if not wanted:
         yield from things
@@ -146,17 +143,20 @@ def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | N
     if total is None:
         things = list(things)
         total = len(things)
-    with reporter(total, wanted, what, short=True) as report:
+    with progress_report(total, wanted, what, short=True) as report:
         for thing in things:
             yield thing
             report.advance(1)
-            heed()
+            raise_if_stopped()
 
 
 @contextmanager
-def reporter(total: int, wanted: bool, what: str = "points", short: bool = False) -> Iterator[ProgressReport]:
-    """Progress on standard error; the caller is given whom to tell what is done. `short` as of
-    `ProgressReport`; of what is that, no bar remains.
+def progress_report(
+    total: int, wanted: bool, what: str = "points", short: bool = False
+) -> Iterator[ProgressReport]:
+    """Progress report on standard error, which the caller advances.
+
+    ``short`` as in `ProgressReport`; the bar of short work disappears at its end.
     """
     console = Console(stderr=True, markup=False, emoji=False)
     if _LOG.get() or not wanted or not console.is_terminal:

@@ -1,8 +1,9 @@
-"""A number that knows its unit and where it comes from."""
+"""Numbers and choices with unit, bounds and source."""
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Annotated, Any, Literal, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -13,20 +14,20 @@ from sailsim.base.arguments import ShortRepr
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a finite number, of 64 bits with a sign if it is whole; true and false are none."""
+    """Whether a value is a finite number, within signed 64 bits if it is an integer; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return within_64_bits(value) if isinstance(value, int) else abs(value) < float("inf")
 
 
 def within_64_bits(number: int) -> bool:
-    """Whether a whole number is one of 64 bits with a sign."""
+    """Whether an integer fits in signed 64 bits."""
     return -(1 << 63) <= number < 1 << 63
 
 
 Kind = Literal["measured", "synthesised", "paper", "derived", "fitted", "assumed"]
 
-# What one of each unit is in SI (or in plain counts); also the list of units that a file may use.
+# SI value of each unit, 1 for plain counts. Files may use these units alone.
 _COUNTS = (
     "B B/cycle bits cycles ratio cores slices channels ranks banks lines arrays DFMs units rows "
     "columns ways entries registers pipes lanes tensors weights instr/cycle ops/cycle MAC/cycle "
@@ -56,25 +57,25 @@ UNITS: dict[str, float] = {
 }
 
 LEAST, MOST = 1e-12, 1e15
-"""Between these is the size of every value, in its unit: what is beyond is a slip of the pen, and products
-of a few of them stay numbers. Where 0 is allowed, so is what is almost 0."""
+"""Bounds of every value's magnitude, in its unit. Values beyond are typing errors, and products of a few
+values within stay finite. Where 0 is allowed, smaller values are too."""
 
 
-class Frozen(ShortRepr, BaseModel):
-    """Base of everything read from a file: immutable, strict about types, closed to unknown fields."""
+class FrozenModel(ShortRepr, BaseModel):
+    """Base of models read from a file: immutable, with strict types and no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-class Sourced(Frozen):
-    """What every value of a file says about where it comes from."""
+class SourcedValue(FrozenModel):
+    """Value of a file with its provenance."""
 
     source: str
-    """Where the value comes from: a key of the file's `[sources]` table, or a citation in words."""
+    """Source of the value: a key of the file's `[sources]` table, or a citation in words."""
     kind: Kind
-    """How the source knows it."""
+    """How the source obtained the value."""
     note: str = ""
-    """Why this value, where the source alone does not say."""
+    """Reason for this value where the source alone does not give it; required if assumed."""
 
     @model_validator(mode="after")
     def _has_provenance(self) -> Self:
@@ -85,18 +86,18 @@ class Sourced(Frozen):
         return self
 
 
-class Quantity(Sourced):
-    """A value with unit, source and kind. An assumed one carries its range `low` .. `high` and the reason."""
+class Quantity(SourcedValue):
+    """Number with unit, source and kind. An assumed one has its range `low` .. `high` and the reason."""
 
     value: int | float
-    """In `unit`."""
+    """Number, in `unit`."""
     unit: str
     low: int | float | None = None
-    """Least plausible value, same unit."""
+    """Smallest plausible value, in `unit`."""
     high: int | float | None = None
-    """Largest plausible value, same unit."""
+    """Largest plausible value, in `unit`."""
     synthesised: Quantity | None = None
-    """What gates of a cell library give for it, in the same unit. Only a prior that says so draws it."""
+    """Value from synthesis with a cell library, in the same unit. Only a prior that selects it draws it."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -113,35 +114,35 @@ class Quantity(Sourced):
 
     @property
     def si(self) -> float:
-        """The value in SI units (Hz, s, B, B/s, FLOP/s) or as a plain count."""
+        """Value in SI units (Hz, s, B, B/s, FLOP/s) or as a plain count."""
         return self.value * UNITS[self.unit]
 
     @property
     def whole(self) -> int:
-        """The value of a field that is declared whole (entries, rows, cycles)."""
+        """Value as an integer, for fields whose rule demands a whole number (entries, rows, cycles)."""
         return int(self.value)
 
     def __str__(self) -> str:
         return f"{self.value:g} {self.unit}" if self.unit != "ratio" else f"{self.value:g}"
 
     def in_brief(self) -> str:
-        """With its unit."""
+        """Value with its unit."""
         return str(self)
 
 
-class Choice(Sourced):
-    """A design decision that is not a number, with its source."""
+class Choice(SourcedValue):
+    """Design decision that is not a number, with its source."""
 
     value: str | bool
 
     def in_brief(self) -> str:
-        """What it says."""
+        """Representation of the value."""
         return f"{self.value!r}"
 
 
 @dataclass(frozen=True)
 class QuantityRule:
-    """What a `Quantity` field allows: its unit, its bounds, whether it must be a whole number."""
+    """Rule of a `Quantity` field: unit, bounds, and a word that may stand in place of the quantity."""
 
     unit: str
     _: KW_ONLY
@@ -149,6 +150,10 @@ class QuantityRule:
     least: float | None = None
     most: float | None = None
     whole: bool = False
+    word: Callable[[str], str] | None = None
+    """Returns a word that may replace the quantity, or raises a ValueError that says what is allowed."""
+    word_schema: tuple[str, str] = ("type", "string")
+    """JSON schema of the word: a keyword and its value."""
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
@@ -156,14 +161,14 @@ class QuantityRule:
 
     @property
     def allowed(self) -> str:
-        """The rule in words."""
+        """Rule in words, without the word that may replace the number."""
         limits = (("above", self.above), ("at least", self.least), ("at most", self.most))
         bounds = [f"{word} {limit:g}" for word, limit in limits if limit is not None]
         number = "a whole number" if self.whole else "a number"
         return " ".join([number, " and ".join(bounds), f"in {self.unit}"]).replace("  ", " ")
 
     def holds(self, x: float) -> bool:
-        """Whether a value in this unit keeps to the bounds."""
+        """Whether a number in this unit is within the bounds."""
         return (
             (self.above is None or x > self.above)
             and (self.least is None or x >= self.least)
@@ -172,7 +177,7 @@ class QuantityRule:
         )
 
     def check(self, quantity: Quantity) -> Quantity:
-        """Return `quantity`, or raise a ValueError that says what is allowed."""
+        """Return ``quantity``, or raise a ValueError that says what is allowed."""
         if quantity.unit != self.unit:
             raise ValueError(f"has the unit {quantity.unit!r}; allowed is {self.unit!r}")
         ends = {"is": quantity.value, "has low": quantity.low, "has high": quantity.high}
@@ -189,33 +194,11 @@ class QuantityRule:
         return quantity
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"allOf": [handler(schema)], "unit": self.unit, "allowed": self.allowed}
-
-
-class QuantityOrWord:
-    """What a field allows that is a `Quantity` by a rule, or a word in its place."""
-
-    def __init__(self, rule: QuantityRule, schema: dict[str, str]) -> None:
-        """`schema`: of the word, as JSON schema has it."""
-        self.rule, self.schema = rule, schema
-
-    def word(self, value: str) -> str:
-        """Return the word, or raise a ValueError that says what is allowed."""
-        raise ValueError(f"is {value!r}; allowed is {self.rule.allowed}")
-
-    def check(self, value: Any, handler: Any) -> Any:
-        """The word, or the quantity of a table."""
-        return self.word(value) if isinstance(value, str) else handler(value)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        number = handler.generate_schema(Annotated[Quantity, self.rule])
+        if (word := self.word) is None:
+            return core_schema.no_info_after_validator_function(self.check, handler(source))
+        number = handler.generate_schema(Annotated[Quantity, replace(self, word=None)])
         return core_schema.no_info_wrap_validator_function(
-            self.check,
+            lambda value, check: word(value) if isinstance(value, str) else check(value),
             number,
             serialization=core_schema.wrap_serializer_function_ser_schema(
                 lambda value, write: value if isinstance(value, str) else write(value), schema=number
@@ -225,17 +208,24 @@ class QuantityOrWord:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema["schema"]), self.schema]}
+        if self.word is not None:
+            return {"anyOf": [handler(schema["schema"]), dict([self.word_schema])]}
+        return {"allOf": [handler(schema)], "unit": self.unit, "allowed": self.allowed}
 
 
 class ChoiceRule:
-    """What a `Choice` field allows."""
+    """Rule of a `Choice` field: its values, or a function from a text to its canonical form."""
 
-    def __init__(self, *values: str | bool) -> None:
-        self.values = values
+    def __init__(self, *values: str | bool, canonical: Callable[[str], str] | None = None) -> None:
+        self.values, self.canonical = values, canonical
 
     def check(self, choice: Choice) -> Choice:
-        """Return `choice`, or raise a ValueError that lists what is allowed."""
+        """Return ``choice`` in canonical form, or raise a ValueError that lists what is allowed."""
+        if self.canonical is not None:
+            try:
+                return choice.model_copy(update={"value": self.canonical(str(choice.value))})
+            except ValueError as error:
+                raise ValueError(f"is {error}") from None
         if choice.value not in self.values:
             raise ValueError(f"is {choice.value!r}; allowed are {', '.join(map(repr, self.values))}")
         return choice

@@ -1,4 +1,4 @@
-"""A command that is told to stop: Ctrl-C, SIGTERM and SIGHUP end it alike, with what is finished kept."""
+"""Orderly end of a command on Ctrl-C, SIGTERM or SIGHUP, with finished work kept."""
 
 from __future__ import annotations
 
@@ -15,73 +15,74 @@ from typing import NoReturn
 
 
 class Termination(KeyboardInterrupt):
-    """SIGTERM came, or SIGHUP: its terminal is gone."""
+    """Signal that ends the process: SIGTERM, or SIGHUP after a lost terminal."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
 
 
-class _Stop:
-    """The handler of the signals: the first one raises, later ones are not heard."""
+class _SignalHandler:
+    """Signal handler that raises at the first signal and ignores later ones."""
 
-    told = 0
-    """The number of the first one."""
+    received = 0
+    """Number of the first signal; 0 before it."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if not self.told:
-            self.told = number
+        if not self.received:
+            self.received = number
             if number == signal.SIGHUP:
-                _let_go_of_terminal()
+                _redirect_lost_terminal()
             self.end()
 
     def end(self) -> NoReturn:
-        raise KeyboardInterrupt if self.told == signal.SIGINT else Termination(self.told)
+        raise KeyboardInterrupt if self.received == signal.SIGINT else Termination(self.received)
 
 
-def heed() -> None:
-    """Raise once more what a signal raised, if anything. Long work calls it from time to time.
+def raise_if_stopped() -> None:
+    """Raise the exception of an earlier signal again, if there was one. Long work calls it regularly.
 
-    C code that tries whether something can be done (a cast, an attribute) drops any exception, this one too.
+    C code that tries an operation (a cast, an attribute) may have swallowed the first exception.
     """
     handler = signal.getsignal(signal.SIGTERM)
-    if isinstance(handler, _Stop) and handler.told:
+    if isinstance(handler, _SignalHandler) and handler.received:
         handler.end()
 
 
-def _let_go_of_terminal() -> None:
-    """Words for a terminal that is gone go nowhere: they would fail and cut the putting away short."""
+def _redirect_lost_terminal() -> None:
+    """Send output for a lost terminal to the null device: writes would fail and cut the clean-up short."""
     for descriptor in (1, 2):
         try:
             termios.tcgetattr(descriptor)
         except termios.error as error:
             if error.args[0] == errno.EIO:
-                with Path(os.devnull).open("wb") as nowhere:
-                    os.dup2(nowhere.fileno(), descriptor)
+                with Path(os.devnull).open("wb") as null:
+                    os.dup2(null.fileno(), descriptor)
 
 
 @contextmanager
 def stoppable(ends: bool = False) -> Iterator[None]:
-    """Within this Ctrl-C raises KeyboardInterrupt, SIGTERM and SIGHUP raise `Termination`, once: whoever
-    presses twice does not cut the putting away short. In threads beside the main one it changes nothing, nor
-    within another. SIGHUP stays ignored where it is, as nohup has it.
+    """Context in which Ctrl-C raises KeyboardInterrupt, and SIGTERM and SIGHUP raise `Termination`, once.
 
-    ends: whether the process ends with this: once told, it hears none of the signals any more, so that a
-    second one does not end it before it has said what it kept.
+    Later signals do not cut the clean-up short. The context changes nothing in other threads than the main
+    one, nor inside another such context. SIGHUP stays ignored where it was, as under nohup.
+
+    ends: whether the process ends with the context. After a signal the handlers then stay in place, so that
+    a second signal does not end the process before its last message.
     """
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     if threading.current_thread() is not threading.main_thread() or any(
-        isinstance(signal.getsignal(number), _Stop) for number in numbers
+        isinstance(signal.getsignal(number), _SignalHandler) for number in numbers
     ):
         yield
         return
-    stop = _Stop()
+    stop = _SignalHandler()
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        if not (ends and stop.told):
+        if not (ends and stop.received):
             for number, handler in before.items():
                 signal.signal(number, handler)

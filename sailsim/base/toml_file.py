@@ -1,6 +1,6 @@
-"""TOML files of anybody's: one reader, which every kind of file goes through.
+"""Reader of TOML files of any origin.
 
-A file may be huge, of another encoding, or nested deeper than anything can follow; each ends in a sentence.
+A file that is too large, of another encoding or too deeply nested is an error of one sentence.
 """
 
 import tomllib
@@ -13,16 +13,16 @@ from sailsim.base.quantity import within_64_bits
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
-"""Tables and arrays inside each other: no file of ours has more than four."""
+"""Deepest nesting of tables and arrays; shipped files have at most four levels."""
 
 
 def read_toml(path: Traversable, kind: str, allowed: str = "a TOML file") -> dict[str, Any]:
-    """The table of a file.
+    """Table of a TOML file.
 
     Args:
-        path: of the file.
-        kind: what it is, in a word or two, for errors.
-        allowed: what may stand there, for errors.
+        path: path of the file.
+        kind: kind of the file in a word or two, for messages.
+        allowed: allowed files, for messages.
 
     Raises:
         SailsimError: one sentence that names the file.
@@ -31,31 +31,31 @@ def read_toml(path: Traversable, kind: str, allowed: str = "a TOML file") -> dic
     return parse_toml(data, f"{kind} file {path}", allowed)
 
 
-def parse_toml(data: bytes, named: str, allowed: str = "a TOML file") -> dict[str, Any]:
-    """The table of a file's content. Raises SailsimError with what the file is called."""
+def parse_toml(data: bytes, name: str, allowed: str = "a TOML file") -> dict[str, Any]:
+    """Table of a TOML file's content; ``name`` names the file in the SailsimError for a malformed one."""
     too_deep = SailsimError(
-        f"{named} nests tables or arrays more than {MAX_DEPTH} deep; allowed is {allowed} with less."
+        f"{name} nests tables or arrays more than {MAX_DEPTH} deep; allowed is {allowed} with less."
     )
     try:
         table = tomllib.loads(data.decode())
     except ValueError as error:  # of encoding, of TOML, of a number with too many digits
-        raise SailsimError(f"{named} is not TOML: {error}; allowed is {allowed}.") from None
+        raise SailsimError(f"{name} is not TOML: {error}; allowed is {allowed}.") from None
     except RecursionError:
         raise too_deep from None
 
-    def check(name: str, value: Any, depth: int) -> None:
+    def check(key: str, value: Any, depth: int) -> None:
         if type(value) is int and not within_64_bits(value):
             raise SailsimError(
-                f"{named} has {name!r} as a whole number of more than 64 bits; allowed are those of TOML."
+                f"{name} has {key!r} as a whole number of more than 64 bits; allowed are those of TOML."
             )
         if isinstance(value, dict | list) and depth == MAX_DEPTH:
             raise too_deep
         if isinstance(value, dict):
-            for key, each in value.items():
-                check(f"{name}.{key}" if name else key, each, depth + 1)
+            for inner, each in value.items():
+                check(f"{key}.{inner}" if key else inner, each, depth + 1)
         if isinstance(value, list):
             for each in value:
-                check(name, each, depth + 1)
+                check(key, each, depth + 1)
 
     check("", table, 0)
     return table

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, Quantity, Sourced
+from sailsim.base.quantity import Choice, Quantity, SourcedValue
 from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json, as_json_option
 from sailsim.cli.common.table import echo, print_table, say
@@ -190,7 +190,7 @@ def _show_file(described: System | Gpu | Substrate, sources: bool) -> None:
     else:
         rows = []
         for path, value in system_files.values(described):
-            if isinstance(value, Sourced | bool) or ("." in path and isinstance(value, str)):
+            if isinstance(value, SourcedValue | bool) or ("." in path and isinstance(value, str)):
                 rows.append(_value_row(path, value, "switch"))
             if isinstance(value, Quantity) and value.synthesised is not None:
                 rows.append(_value_row(path, value.synthesised))
@@ -208,7 +208,7 @@ def _show_file(described: System | Gpu | Substrate, sources: bool) -> None:
 def _value_row(path: str, value: object, unsourced: str = "") -> dict[str, str]:
     """Row with a value, its range and its source; `unsourced` is the kind of a value without a source."""
     row = {"field": path, "value": str(value), "range": "", "kind": unsourced, "source": "", "note": ""}
-    if isinstance(value, Sourced):
+    if isinstance(value, SourcedValue):
         row |= {"kind": value.kind, "source": value.source, "note": value.note}
     if isinstance(value, Choice):
         row["value"] = str(value.value)

@@ -16,13 +16,14 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
-from sailsim.base.arguments import shown
+from sailsim.base.arguments import short_text
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
-from sailsim.sim.machine.pim import nbw_of
-from sailsim.sim.machine.substrate import CycleCost, SubstrateReference, load_substrate, settled_substrate
+from sailsim.sim.machine.catalog import FileReference
+from sailsim.sim.machine.pim import parse_nbw
+from sailsim.sim.machine.substrate import CycleCost, canonical_substrate, load_substrate, parse_substrate
 from sailsim.sim.machine.system import System
-from sailsim.sim.machine.system_files import SystemReference, as_system, known_system, leaves, system_in_words
+from sailsim.sim.machine.system_files import as_system, known_reference, leaves, reference_to
 from sailsim.workloads.model_files.load import chosen_format, require_model, weight_choice
 from sailsim.workloads.models.formats import WeightFormat, uniform_format
 from sailsim.workloads.models.model import KV_BITS, KV_WORDS, ModelSpec
@@ -58,7 +59,7 @@ def _loadable(model: str) -> str:
 
 
 def _nbw(value: Any) -> int | None:
-    return None if value is None else nbw_of(_plain(value))
+    return None if value is None else parse_nbw(_plain(value))
 
 
 def _kv_bits(value: Any) -> int:
@@ -68,7 +69,7 @@ def _kv_bits(value: Any) -> int:
 
 
 def _substrate(value: Any) -> str | None:
-    return None if value is None else settled_substrate(str(value))
+    return None if value is None else canonical_substrate(str(value))
 
 
 def _or_omitted(value: Any, check: Any) -> Any:
@@ -126,8 +127,8 @@ class Point:
 
     system: Annotated[
         str,
-        BeforeValidator(lambda value: system_in_words(value) if isinstance(value, System) else _plain(value)),
-        AfterValidator(lambda value: str(known_system(value))),  # equal choices are equal texts
+        BeforeValidator(lambda value: reference_to(value) if isinstance(value, System) else _plain(value)),
+        AfterValidator(lambda value: str(known_reference(value))),  # equal choices are equal texts
         _help(
             "a machine of `sailsim list system`, or a TOML file; `:FIELD=VALUE` behind it changes a field, "
             "as in sail-n1:llc.slices=16"
@@ -311,10 +312,12 @@ def _refusal(error: ValidationError) -> SailsimError:
         case (("int_type" | "greater_than_equal" | "less_than_equal"), _):
             return _out_of_range(name, first["input"])
         case "literal_error", _:
-            return SailsimError(f"{name} is {shown(first['input'])}; allowed are {', '.join(WORDS[name])}.")
+            return SailsimError(
+                f"{name} is {short_text(first['input'])}; allowed are {', '.join(WORDS[name])}."
+            )
         case "bool_type", _:
-            return SailsimError(f"{name} is {shown(first['input'])}; allowed are true and false.")
-    return SailsimError(f"{name} is {shown(first['input'])}; allowed is a name or a path.")
+            return SailsimError(f"{name} is {short_text(first['input'])}; allowed are true and false.")
+    return SailsimError(f"{name} is {short_text(first['input'])}; allowed is a name or a path.")
 
 
 def _out_of_range(name: str, value: object) -> SailsimError:
@@ -360,9 +363,9 @@ def set_fields(points: Iterable[Point]) -> dict[str, bool]:
     names: set[str] = set()
     machines = {(point.system, point.substrate) for point in points}
     for system, substrate in machines:
-        names.update(SystemReference.parse(system).changes)
+        names.update(FileReference.parse(system).changes)
         if substrate is not None:
-            names.update(OPERATION + each for each in SubstrateReference.parse(substrate).costs)
+            names.update(OPERATION + each for each in parse_substrate(substrate).changes)
     texts: set[str] = set()
     for each in machines if _have_cost(names) else ():
         with suppress(SailsimError):  # such a machine has no record either

@@ -10,7 +10,7 @@ import pytest
 
 from sailsim.base import hints
 from sailsim.base.errors import SailsimError
-from sailsim.base.hints import needing
+from sailsim.base.hints import require_extra
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_command_outside_the_path_is_named_as_it_was_typed(
 
 @pytest.mark.parametrize("extra", ["study", "cluster"])
 def test_an_extra_is_installed_by_the_packages_that_it_names(extra: str) -> None:
-    python, *words = shlex.split(hints.installing(extra))
+    python, *words = shlex.split(hints.install_command(extra))
     assert (python, words[:3]) == (sys.executable, ["-m", "pip", "install"])
     wanted = [each.partition(";")[0] for each in requires("sailsim") or () if f'"{extra}"' in each]
     assert wanted
@@ -46,9 +46,9 @@ def test_an_extra_is_installed_by_the_packages_that_it_names(extra: str) -> None
 
 
 def test_a_package_that_is_missing_is_named_with_how_to_get_it() -> None:
-    with pytest.raises(SailsimError) as refused, needing("cluster", "a cluster"):
+    with pytest.raises(SailsimError) as refused, require_extra("cluster", "a cluster"):
         raise ModuleNotFoundError(name="distributed.client")
     assert str(refused.value).startswith("distributed is not installed, which a cluster needs: ")
-    assert str(refused.value).endswith(f"{hints.installing('cluster')}.")
-    with pytest.raises(ModuleNotFoundError), needing("cluster", "a cluster"):
+    assert str(refused.value).endswith(f"{hints.install_command('cluster')}.")
+    with pytest.raises(ModuleNotFoundError), require_extra("cluster", "a cluster"):
         raise ModuleNotFoundError(name="sailsim.nothing")  # of our own: no advice

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from sailsim.base.memory import no_search_for_circles
+from sailsim.base.memory import gc_paused
 
 
 @pytest.mark.parametrize("searches", [True, False])
@@ -12,13 +12,13 @@ def test_python_searches_again_as_before_whatever_happened(searches: bool) -> No
     before = gc.isenabled()
     (gc.enable if searches else gc.disable)()
     try:
-        with no_search_for_circles():
+        with gc_paused():
             assert not gc.isenabled()
-            with no_search_for_circles():
+            with gc_paused():
                 pass
             assert not gc.isenabled()
         assert gc.isenabled() == searches
-        with pytest.raises(KeyError), no_search_for_circles():
+        with pytest.raises(KeyError), gc_paused():
             raise KeyError
         assert gc.isenabled() == searches
     finally:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sailsim.analysis.runs.runs import runners_by_name, runs
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
-from sailsim.sim.machine.ranges import parse_numbers, parse_values, parts_of_list, stepped
-from sailsim.sim.machine.system_files import leaves_and_words, load_system, value_of, vary
+from sailsim.sim.machine.ranges import parse_numbers, parse_values, split_list, step_range
+from sailsim.sim.machine.system_files import leaves_and_auto, load_system, value_of, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate, simulate_step
 from sailsim.sim.study.keys import ResultKeys, point_key
@@ -107,7 +107,7 @@ def test_a_machine_stands_in_a_point_as_words_that_give_the_same(changes: dict[s
     assert point.system.partition(":")[0] == base
     again = load_system(point.system)
     values = [
-        {path: value_of(leaf) for path, leaf in leaves_and_words(each).items()} for each in (machine, again)
+        {path: value_of(leaf) for path, leaf in leaves_and_auto(each).items()} for each in (machine, again)
     ]
     assert values[0] == values[1]
     assert simulate(point).step_s == simulate_step(machine, load_model(point.model), point).step_s
@@ -321,12 +321,12 @@ def test_steps_of_whole_numbers_and_words():
 )
 def test_names_with_commas_come_back(names):
     escaped = ",".join(name.replace(",", r"\,") for name in names)
-    assert parts_of_list(escaped) == (names or [""])
+    assert split_list(escaped) == (names or [""])
 
 
 @given(st.integers(-(10**6), 10**6), st.integers(0, 400), st.integers(1, 50))
 def test_steps_are_those_of_python(first, length, step):
-    assert stepped(first, first + length, step) == list(range(first, first + length + 1, step))
+    assert step_range(first, first + length, step) == list(range(first, first + length + 1, step))
 
 
 @given(st.text("0123456789.:/-+elog, ab=\\", max_size=20))

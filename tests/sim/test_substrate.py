@@ -12,7 +12,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.substrate import (
     OPERATIONS,
     CycleCost,
-    in_words,
+    format_cost,
     load_substrate,
     parse_cost,
     substrate_names,
@@ -259,7 +259,7 @@ def test_a_file_may_have_numbers_of_its_own_and_share_others(tmp_path):
 )
 def test_words_are_polynomials(words, polynomial, settled):
     assert parse_cost(words) == polynomial
-    assert in_words(parse_cost(words)) == settled
+    assert format_cost(parse_cost(words)) == settled
 
 
 @given(st.lists(st.integers(-50, 50), min_size=3, max_size=3))
@@ -279,7 +279,7 @@ def test_any_text_is_a_cost_or_refused(text):
     except ValueError as error:
         why = str(error)
     else:
-        why = "is a cost" if parse_cost(in_words(found)) == found else "was lost in its words"
+        why = "is a cost" if parse_cost(format_cost(found)) == found else "was lost in its words"
     assert why.startswith(("is ", "has "))
 
 

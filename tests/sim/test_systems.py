@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.machine.catalog import sentence as sentence_of
+from sailsim.sim.machine.catalog import error_sentence as sentence_of
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import (
     gpu_names,

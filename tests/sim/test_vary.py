@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.machine.catalog import DRAM_TYPES
+from sailsim.sim.machine.catalog import DRAM_TYPES, FileReference
 from sailsim.sim.machine.system_files import (
-    SystemReference,
     changed_values,
+    extend_reference,
     leaves,
     load_machine,
     load_system,
     save_system,
     system_toml,
-    system_with,
     value_of,
     vary,
 )
@@ -128,8 +127,8 @@ VALUES = st.one_of(
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,4}(\.[a-z_]{1,6}){1,2}", fullmatch=True), VALUES))
 def test_a_choice_comes_back_from_its_words(changes):
-    words = system_with("sail-n1", changes)
-    again = SystemReference.parse(words)
+    words = extend_reference("sail-n1", changes)
+    again = FileReference.parse(words)
     assert str(again) == words
     assert again.changes == {name: pytest.approx(value) for name, value in changes.items()}
 

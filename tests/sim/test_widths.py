@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.trace_file import read_trace
 from sailsim.sim.backends.sail import tile_request
-from sailsim.sim.machine.pim import NBWS, PER_TENSOR, nbw_in_words, nbw_of
+from sailsim.sim.machine.pim import NBWS, PER_TENSOR, format_nbw, parse_nbw
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
@@ -155,5 +155,5 @@ def test_a_traces_descriptors_carry_the_nbw_of_their_matrix(tmp_path):
 
 def test_auto_from_a_terminal_is_auto():
     """A text that was put together is equal to the word and not the same object."""
-    assert (nbw_in_words(PER_TENSOR), nbw_in_words(3)) == ("NBW auto", "NBW 3")
-    assert nbw_of("".join(["au", "to"])) == nbw_of("auto")
+    assert (format_nbw(PER_TENSOR), format_nbw(3)) == ("NBW auto", "NBW 3")
+    assert parse_nbw("".join(["au", "to"])) == parse_nbw("auto")

@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim import __version__
-from sailsim.base.atomic import atomic_file, require_room
+from sailsim.base.atomic import atomic_file, require_disk_space
 from sailsim.base.errors import SailsimError
-from sailsim.base.progress import followed
+from sailsim.base.progress import with_progress
 from sailsim.lut_gemv.codes import CodeKind, WeightCode
 from sailsim.workloads.images import image_layout
 from sailsim.workloads.images.image_layout import ALIGN, LAYOUTS, Bytes, MatrixLayout, align_up, code_reading
@@ -226,7 +226,7 @@ class ImagePlan:
 
         Raises SailsimError if the disk has no room for it, and for weights that are not finite.
         """
-        require_room(path, self.bytes, "the image", "blocks or layouts")
+        require_disk_space(path, self.bytes, "the image", "blocks or layouts")
         try:
             with atomic_file(path) as file:
                 self._write(file, progress)
@@ -239,7 +239,7 @@ class ImagePlan:
         text = safe_header(_tensors(self.dimensions, records), metadata)
         file.write(text + bytes(HEAD.itemsize + records.nbytes) + norms)
         matrices = list(_matrices(self.dimensions, records).items())
-        for name, (shape, record) in followed(matrices, "matrices", progress):
+        for name, (shape, record) in with_progress(matrices, "matrices", progress):
             weights, crc = self.matrices[name][1].load(), 0
             if not all(np.isfinite(factor).all() for factor in weights.factors):
                 linear = self.matrices[name][0]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.progress import followed
+from sailsim.base.progress import with_progress
 from sailsim.lut_gemv.quantize import quantize_rows
 from sailsim.workloads.inference.weights import Weights, weight_source
 from sailsim.workloads.model_files.gguf_model import GgufModel, open_gguf
@@ -140,7 +140,7 @@ class Decoder:
         if not 1 <= len(tokens) <= MAX_TOKENS:
             raise SailsimError(f"tokens has {len(tokens)} entries; allowed is 1..{MAX_TOKENS}.")
         x = self.embed(tokens)
-        for layer in followed(range(self.model.spec.n_layers), "blocks", progress):
+        for layer in with_progress(range(self.model.spec.n_layers), "blocks", progress):
             x = self.block(layer, x, len(tokens), observe)
         x = self.last(x)
         if observe is not None:

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sailsim.base.arguments import A_PATH, check_type
+from sailsim.base.arguments import PATH_TYPES, check_type
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import did_you_mean
 from sailsim.base.toml_file import read_toml
@@ -58,7 +58,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
 
     Raises SailsimError for an unknown name and for a file that is damaged or of an unsupported kind.
     """
-    check_type("name_or_path", name_or_path, A_PATH, "is a name or a path")
+    check_type("name_or_path", name_or_path, PATH_TYPES, "is a name or a path")
     name = str(name_or_path)
     if name in model_names():
         return shipped_model(name)

@@ -31,7 +31,7 @@ from calibration.measurements import (
 )
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.base.input_file import MAX_TEXT, read_text, sha256_of
+from sailsim.base.input_file import MAX_TEXT_BYTES, read_text, sha256_of
 from sailsim.sim.backends import roofline
 from sailsim.sim.software.fitted import StepDemand, fits_file, prediction_kinds, read_csv
 
@@ -54,7 +54,7 @@ OWN_CARDS = " of the fit"
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a held-out file; raises SailsimError where a column is missing or there is no row."""
-    rows = read_csv(read_text(path, "file", MAX_TEXT))
+    rows = read_csv(read_text(path, "file", MAX_TEXT_BYTES))
     missing = [name for name in COLUMNS if not rows or name not in rows[0]]
     if missing:
         raise SailsimError(f"{path} has no {missing[0]}, allowed is a file that calibration.held_out wrote")

@@ -20,7 +20,7 @@ from sailsim.cli.common.path_option import PathOption
 from sailsim.cli.common.point_options import against_option, point_options, prices_option
 from sailsim.cli.common.table import echo, print_numbers, print_table, say
 from sailsim.sim.machine.pim import AUTO
-from sailsim.sim.machine.system_files import parse_changes, system_with
+from sailsim.sim.machine.system_files import extend_reference, parse_changes
 from sailsim.sim.point import Point
 
 
@@ -82,7 +82,7 @@ def run(
     price_list = read_prices(prices)
     point = Point(**switches, **given)
     if settings:
-        point = replace(point, system=system_with(point.system, parse_changes(settings)))
+        point = replace(point, system=extend_reference(point.system, parse_changes(settings)))
     if target is not None:
         reached = configurations_reaching(point, target, given.keys(), runners(against), price_list)
         _print_reached(reached, target)

@@ -20,7 +20,7 @@ from sailsim.cli.common.path_option import OUT_FILE, TEXT, PathOption
 from sailsim.cli.common.point_options import DEFAULTS, point_options, prices_option
 from sailsim.cli.common.table import echo, print_table, say
 from sailsim.sim.backend import Prefill
-from sailsim.sim.machine.system_files import SystemReference, parse_value
+from sailsim.sim.machine.catalog import FileReference, parse_value
 from sailsim.sim.point import Point
 from sailsim.sim.serve.loop import ROUTINGS
 from sailsim.sim.serve.server import POLICY_FIELDS, SCHEDULERS, SchedulerPolicy
@@ -135,7 +135,7 @@ def _values(option: str, text: str, others: Sequence[str]) -> dict[str, Any]:
     """Values of an option by name: the first value, and those after colons. Raises SailsimError for
     others."""
     try:
-        value, changes = SystemReference.parse(text)
+        value, changes = FileReference.parse(text)
     except ValueError as error:
         raise SailsimError(f"{option} is {error}.") from None
     other = next((name for name in changes if name not in others), None)

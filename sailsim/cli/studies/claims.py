@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sailsim.base.hints import needing
+from sailsim.base.hints import require_extra
 from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
 from sailsim.cli.common.point_options import paper_option
@@ -33,7 +33,7 @@ def reproduce(out: Path, **options: Any) -> None:
     unknowns that decide it, and the nearest plausible configuration. A stopped run continues where it was.
     Equal samples, seed and code give an equal page.
     """
-    with needing("study", "claims reproduce"):
+    with require_extra("study", "claims reproduce"):
         from sailsim.analysis.paper.reproduce import reproduce as study
         from sailsim.analysis.render.claims_page import write_reproduction
         from sailsim.analysis.render.claims_words import claims_of, number, primary, share, verdict
@@ -73,7 +73,7 @@ def joint(out: Path, **options: Any) -> None:
     would have been met as well. A stopped run continues where it was. Equal samples, seed and code give an
     equal page.
     """
-    with needing("study", "claims joint"):
+    with require_extra("study", "claims joint"):
         from sailsim.analysis.paper.joint import joint as study
         from sailsim.analysis.render.claims_page import summary, write_joint
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sailsim.base.hints import needing, program
+from sailsim.base.hints import program, require_extra
 from sailsim.cli.common.json_output import answered
 from sailsim.cli.common.study_options import machine_study_options
 from sailsim.cli.common.table import echo, print_table, say
@@ -38,7 +38,7 @@ def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, 
     at equal quality. The answer is the front of score and area, the gain of each change, and its interval.
     Each machine of the front is a file for --system. A stopped search goes on where it was.
     """
-    with needing("study", "explore"):
+    with require_extra("study", "explore"):
         from sailsim.analysis.render.claims_figures import explore_figure
         from sailsim.analysis.render.figure import draw, save_captioned
         from sailsim.analysis.search.design_search import WIDER, DesignSearch

@@ -19,9 +19,9 @@ from sailsim.cli.common.path_option import TEXT, PathOption
 from sailsim.cli.common.point_options import NAMES, NUMBERS, against_option, point_options, types_of
 from sailsim.cli.common.study_options import study_options
 from sailsim.cli.common.table import echo, print_table, say
+from sailsim.sim.machine.catalog import Value
 from sailsim.sim.machine.pim import AUTO, PER_TENSOR
-from sailsim.sim.machine.ranges import parse_numbers, parse_values, parts_of_list
-from sailsim.sim.machine.system_files import Value
+from sailsim.sim.machine.ranges import parse_numbers, parse_values, split_list
 from sailsim.sim.study.plan import PLANS, Plan, plan_of, read_plan
 from sailsim.sim.study.store import Store
 from sailsim.sim.study.workers import Workers
@@ -128,7 +128,7 @@ def _values(name: str, text: str) -> list[Value]:
     if name in NUMBERS:
         return list(parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None))
     if name in NAMES:
-        return list(parts_of_list(text))
+        return list(split_list(text))
     return parse_values(name, text, SWITCH if name in ("prt", "beyond_limit", "overlap") else None)
 
 

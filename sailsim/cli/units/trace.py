@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from sailsim.base.progress import followed
+from sailsim.base.progress import with_progress
 from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
 from sailsim.cli.common.path_option import FormattedText, PathOption
@@ -113,7 +113,7 @@ def replay(path: Path, system: str, threads: int) -> None:
     names = ("index", "name", "problem", "matches", "lookups", "prt_hits")
     rows = [
         {name: getattr(result, name) for name in names} | {"status": result.status.name, "cycles": cycles}
-        for result, cycles in followed(replay_timed(tiles, config, threads), "tiles", total=len(tiles))
+        for result, cycles in with_progress(replay_timed(tiles, config, threads), "tiles", total=len(tiles))
     ]
     good = [row for row in rows if row["status"] == "OK" and row["matches"] is not False]
     answer = {

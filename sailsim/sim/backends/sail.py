@@ -17,7 +17,7 @@ from sailsim.sim.backends.cores import Software, cpu_fit, prompt_problem, ubatch
 from sailsim.sim.machine.dram import MemorySystem
 from sailsim.sim.machine.pim import AUTO, NBWS, PER_TENSOR
 from sailsim.sim.machine.substrate import load_substrate, substrate_path
-from sailsim.sim.machine.system import System, memory
+from sailsim.sim.machine.system import System, memory_system
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import core_of
 from sailsim.sim.step.engine import Accelerator, simulate_step
@@ -73,9 +73,9 @@ class SailUnits(Units):
         self._pim = self._make()
         self._sharing_units = cache(partial(self._make, sharing=self._pim.config.slices))
         """Units in groups of some slices that share a matrix, while all of them work."""
-        self._memory = cache(partial(memory, system))
+        self._memory = cache(partial(memory_system, system))
         self.cores_convert = self._pim.config.convert == "cores"
-        self._key = (self._pim.key, memory(system))
+        self._key = (self._pim.key, memory_system(system))
 
     def __eq__(self, other: object) -> bool:
         """Whether both take equal times in every step, as on machines that differ only in their cores."""
@@ -198,7 +198,7 @@ class SailBackend(Accelerator):
             result = simulate_step(system, query.model, point, pieces=decoding, background=tasks)
             note += ", while the units decode; what decodes goes first, and memory is shared by demand"
             return replace(result, tokens=tokens, notes=(*result.notes, f"{note}."))
-        line = play(memory(system, point.threads), [Segments.one(tasks)])
+        line = play(memory_system(system, point.threads), [Segments.one(tasks)])
         return StepResult(
             tokens=tokens,
             step_s=line.end,

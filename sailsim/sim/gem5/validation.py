@@ -33,10 +33,10 @@ from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.gem5.replay import replay_tiles
 from sailsim.sim.gem5.stored import ALONE, STREAM_GB_S, VALIDATE, NeighbourLoad, Row, load_of, rows_of
-from sailsim.sim.machine.dram import Dram, shares
+from sailsim.sim.machine.dram import bandwidth_shares
 from sailsim.sim.machine.substrate import load_substrate, substrate_names
-from sailsim.sim.machine.system import System, memory, memory_paths
-from sailsim.sim.machine.system_files import on_substrate
+from sailsim.sim.machine.system import System, memory_paths, memory_system
+from sailsim.sim.machine.system_files import with_substrate
 from sailsim.sim.step.tile_time import timed_tile
 from sailsim.sim.step.tiles import PimUnits
 
@@ -149,13 +149,14 @@ def shared_bandwidth(
         reach: share of the peak that long reads get; default: all but refreshes, as in gem5's DRAM.
         times: arrival of the readers' requests.
     """
-    limits, dram = memory(system, max(1, streams)), Dram(system.memory, system.llc.line.whole)
+    limits, dram, line = memory_system(system, max(1, streams)), system.memory, system.llc.line.whole
     window = limits.stream.window * units / system.llc.slices.value
     weights = replace(limits.stream, demand=units * memory_paths(system)[1].rate, window=window, parts=units)
-    queue = max(dram.queue, streams * dram.line_s) if times == "in-step" else dram.queue
+    queue = dram.burst_seconds(line)
+    queue = max(queue, streams * dram.line_seconds(line)) if times == "in-step" else queue
     work = replace(limits.cores, demand=streams * stream_gb_s * 1e9, queue=queue, even=times == "in-step")
-    capacity = limits.peak * (dram.reads(dram.lines_of_row) if reach is None else reach)
-    rates = shares(capacity, (weights, work) if streams else (weights,))
+    capacity = limits.peak * (dram.reads(line, dram.lines_per_row(line)) if reach is None else reach)
+    rates = bandwidth_shares(capacity, (weights, work) if streams else (weights,))
     return rates[0], rates[1] if streams else 0.0
 
 
@@ -214,7 +215,7 @@ def validate(
     rows: list[Row] = []
     for at, (substrate, load) in enumerate(dict.fromkeys([*loads, (own, NeighbourLoad(units))])):
         tell(f"tiles on {substrate}, {load}")
-        varied = on_substrate(system, substrate, "sailsim gem5 validate")
+        varied = with_substrate(system, substrate, "sailsim gem5 validate")
         count = -(-tiles // 3) if at else tiles
         source: Row = {"trace": sha256_of(trace, "trace")} if trace else {"seed": seed, "tiles": count}
         point = {"command": VALIDATE, "system": machine, "substrate": substrate, **source, **asdict(load)}

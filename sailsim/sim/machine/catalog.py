@@ -1,32 +1,33 @@
-"""Data files of one kind: names that ship and paths, inheritance, errors of one sentence.
+"""Catalogs of TOML data files: shipped names and paths, inheritance, errors of one sentence.
 
-Machines (`files`), substrates (`substrate`) and the analysis's constants are read by it. A system file takes
-parts from elsewhere beside what it extends (`completed`): a type of DRAM, a core with its private caches,
-another machine's PIM units.
+System files, substrates and the analysis's constants are read through a catalog. A system file may also take
+a DRAM type, a core with its private caches, or another system's PIM units from other files (`resolve_parts`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import did_you_mean
-from sailsim.base.quantity import Choice, ChoiceRule, Quantity, QuantityRule
+from sailsim.base.quantity import Choice, ChoiceRule, Quantity, QuantityRule, within_64_bits
 from sailsim.base.toml_file import read_toml
 
 Cycles = Annotated[Quantity, QuantityRule("cycles", least=0, whole=True)]
 Latency = Annotated[Quantity, QuantityRule("ns", above=0, most=1e6)]
-"""Up to a millisecond, a hundred times what the slowest DRAM has."""
+"""Latency up to a millisecond, a hundred times that of the slowest DRAM."""
 Clock = Annotated[Quantity, QuantityRule("GHz", least=1e-3, most=1e3)]
-"""From 1 MHz to 1 THz."""
+"""Clock from 1 MHz to 1 THz."""
 Entries = Annotated[Quantity, QuantityRule("entries", least=1, whole=True)]
 Bandwidth = Annotated[Quantity, QuantityRule("GB/s", above=0)]
 BytesPerCycle = Annotated[Quantity, QuantityRule("B/cycle", above=0)]
@@ -37,13 +38,15 @@ Switch = Annotated[Choice, ChoiceRule(True, False)]
 
 
 Table = dict[str, Any]
-M = TypeVar("M", bound=BaseModel)
+Value = int | float | str | bool
+"""Value of a field, as a user sets it."""
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _MAX_DEPTH = 8
 
 
 class Catalog:
-    """The TOML files of one kind: those that ship, by name, and anybody's, by path."""
+    """TOML files of one kind: shipped ones by name, others by path."""
 
     def __init__(
         self,
@@ -53,50 +56,46 @@ class Catalog:
         package: str = "sailsim.sim",
         merge: Callable[[Table, Table], Table] | None = None,
     ) -> None:
-        """A shelf.
+        """Create a catalog.
 
         Args:
-            kind: what a file is, in one word, for errors.
-            folder: of those that ship, in `package`.
-            prepare: is shown the table of a file that does not ship, and its folder, before it is merged.
-            package: where the folder lies.
-            merge: a file's table over that of what it extends; `over` unless a kind has more to it.
+            kind: word for a file of this kind, for messages.
+            folder: folder of the shipped files in `package`.
+            prepare: called with the table and folder of a file that does not ship, before merging.
+            package: package that has the folder.
+            merge: merges a file's table over that of the file that it extends; default: `merge_tables`.
         """
         self.kind = kind
-        self._merge = merge or over
+        self._merge = merge or merge_tables
         self._folder = resources.files(package) / folder
         self._prepare = prepare
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What ships, in alphabetical order."""
+        """Shipped names in alphabetical order."""
         files = [path.name for path in self._folder.iterdir() if path.name.endswith(".toml")]
         return tuple(sorted(name.removesuffix(".toml") for name in files))
 
     @cached_property
     def kinds(self) -> dict[str, str]:
-        """What ships -> what its table says as `kind`, empty where it says none."""
+        """Shipped name -> the `kind` of its table, empty if it has none."""
         return {name: str(self.read(name).get("kind", "")) for name in self.names}
 
     def problem(self, name_or_path: str) -> str | None:
-        """Why a text names no file, as the end of a sentence; None for a shipped name and any path."""
+        """Reason why a text names no file, as the end of a sentence; None for a shipped name or a path."""
         if name_or_path in self.names or name_or_path.endswith(".toml") or "/" in name_or_path:
             return None
         near = did_you_mean(name_or_path, self.names)
         return f"{name_or_path!r}{near}; allowed are {', '.join(self.names)} or the path of a .toml file"
 
     def path(self, name_or_path: str) -> Path | None:
-        """The path that a text names; None for a shipped name, and for what is neither."""
+        """Path that a text names; None for a shipped name or a text that is neither."""
         if name_or_path in self.names or self.problem(name_or_path):
             return None
         return Path(name_or_path)
 
     def read(self, name_or_path: str) -> Table:
-        """The file's table over those of the files that it extends.
-
-        Raises:
-            SailsimError: one sentence that names the file.
-        """
+        """Table of a file, merged over those of the files that it extends. Raises SailsimError."""
         return self._merged(name_or_path, (), None)
 
     def _merged(self, name_or_path: str, seen: tuple[str, ...], base: Path | None) -> Table:
@@ -119,18 +118,15 @@ class Catalog:
         inherited = self._merged(parent, (*seen, name_or_path), folder)
         merged = self._merge(table, inherited)
         name = inherited.get("name")
-        # A file's name as well as its path: results and prices know a machine by it.
-        named = (name,) if isinstance(name, str) and parent not in self.names else ()
-        merged["extends"] = (parent, *named, *inherited.get("extends", ()))
+        # A file's name as well as its path: results and prices refer to a system by it.
+        names = (name,) if isinstance(name, str) and parent not in self.names else ()
+        merged["extends"] = (parent, *names, *inherited.get("extends", ()))
         return merged
 
     def _locate(
         self, name_or_path: str, base: Path | None, by: str
     ) -> tuple[Traversable | Path, Path | None]:
-        """The file behind a name, and the folder that its own paths are relative to.
-
-        `by` is the file that extends it, if one does.
-        """
+        """File of a name, and the folder for relative paths in it; ``by`` is the file that extends it."""
         if name_or_path in self.names:
             return self._folder / f"{name_or_path}.toml", None
         if problem := self.problem(name_or_path):
@@ -141,8 +137,70 @@ class Catalog:
         return path, path.parent
 
 
-def over(upper: Table, lower: Table) -> Table:
-    """`lower` with the fields of `upper` in their place.
+class FileReference(NamedTuple):
+    """Reference to a file of a catalog: a shipped name or a path, with changed values.
+
+    Texts are "sail-n1", "./mine.toml:llc.slices=16" or "sail-n1:memory.channels=4:pim.clock=2.5".
+    """
+
+    file: str
+    """Shipped name or path of a file."""
+    changes: Mapping[str, Value]
+    """Field -> value."""
+
+    @classmethod
+    def parse(cls, text: str) -> FileReference:
+        """Reference of a text, with the changes in alphabetical order. Fields are checked on reading.
+
+        Raises:
+            ValueError: a field is set twice or has no value; the message continues after "system is".
+        """
+        found = _REFERENCE.fullmatch(text)
+        assert found is not None  # the first group takes anything
+        file, settings = found.groups()
+        changes: dict[str, Value] = {}
+        for setting in settings.split(":")[1:]:
+            field, _, words = (part.strip() for part in setting.partition("="))
+            if not words:
+                raise ValueError(f"{text!r}, where {field} has no value; allowed is one, as in llc.slices=16")
+            if field in changes:
+                raise ValueError(f"{text!r}, which sets {field} twice; allowed is once")
+            changes[field] = canonical_number(parse_value(words))
+        return cls(file, dict(sorted(changes.items())))
+
+    def __str__(self) -> str:
+        return self.file + "".join(f":{field}={format_value(value)}" for field, value in self.changes.items())
+
+
+_FIELD = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_REFERENCE = re.compile(rf"(.*?)((?::\s*{_FIELD}\s*=[^:=]*)*)", re.DOTALL)
+
+
+def parse_value(text: str) -> Value:
+    """Number or boolean of a text, or the text itself; an integer of more than 64 bits is a float."""
+    if text in ("true", "false"):
+        return text == "true"
+    with suppress(ValueError):
+        if within_64_bits(number := int(text)):
+            return number
+    with suppress(ValueError):
+        return float(text)
+    return text
+
+
+def format_value(value: Value) -> str:
+    """Text from which `parse_value` reads the value."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def canonical_number(value: Value) -> Value:
+    """Value with a float below 2^53 that is whole, such as 2.0, as an integer."""
+    whole = isinstance(value, float) and abs(value) < 1 << 53 and value == int(value)
+    return int(value) if whole else value
+
+
+def merge_tables(upper: Table, lower: Table) -> Table:
+    """Table ``lower`` with the fields of ``upper`` over its own.
 
     A quantity is replaced as a whole: a changed value must not keep the source of the old one.
     """
@@ -150,34 +208,36 @@ def over(upper: Table, lower: Table) -> Table:
     for key, value in upper.items():
         below = result.get(key)
         if isinstance(value, dict) and isinstance(below, dict) and "value" not in below:
-            result[key] = over(value, below)
+            result[key] = merge_tables(value, below)
         else:
             result[key] = value
     return result
 
 
-OF_A_SYSTEM = "a field of a system file; `sailsim show system NAME --as schema` lists what is"
+SYSTEM_FIELD_HINT = "a field of a system file; `sailsim show system NAME --as schema` lists what is"
 
 
-def validated(model: type[M], content: Mapping[str, Any], name: str, unknown: str = OF_A_SYSTEM) -> M:
-    """What a file holds as its model. Raises SailsimError as `sentence` has it."""
+def validate(
+    model: type[_Model], content: Mapping[str, Any], name: str, unknown: str = SYSTEM_FIELD_HINT
+) -> _Model:
+    """Content of a file as its model. Raises SailsimError with an `error_sentence`."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise SailsimError(sentence(name, error, unknown)) from None
+        raise SailsimError(error_sentence(name, error, unknown)) from None
 
 
-def sentence(name: str, error: ValidationError, unknown: str = OF_A_SYSTEM) -> str:
-    """The first of pydantic's errors as one sentence about the file `name`.
+def error_sentence(name: str, error: ValidationError, unknown: str = SYSTEM_FIELD_HINT) -> str:
+    """First of pydantic's errors as a sentence about the file ``name``.
 
-    `unknown` says what a field that the model does not have is not.
+    An unknown field "is not ``unknown``".
     """
-    more = len({field_of(problem) for problem in error.errors(include_url=False)}) - 1
+    more = len({field_path(problem) for problem in error.errors(include_url=False)}) - 1
     return f"{name}: {first_problem(error, unknown)}{f' (wrong beside it: {more} more)' if more else ''}."
 
 
 _NO_FIELDS = ("function-after", "int", "float", "str", "bool")
-"""What pydantic says of its own ways in the place of an error."""
+"""Parts of the location of a pydantic error that are no fields."""
 _TYPES = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -185,31 +245,31 @@ _TYPES = {
     "bool_type": "true or false",
     "list_type": "a list",
 }
-"""What each of pydantic's complaints about a type asks for."""
+"""Type of a pydantic error -> the type that is allowed."""
 _TABLES = {
     "Quantity": 'a table with value, unit, source and kind, such as { value = 2.5, unit = "GHz", '
     'source = "...", kind = "measured" }',
     "Choice": "a table with value, source and kind",
 }
-"""What a sourced value is, where a file has something else."""
+"""Model -> the form of its table, for errors."""
 
 
-def field_of(problem: ErrorDetails) -> str:
-    """The dotted path of what one of pydantic's errors is about; empty for the whole."""
+def field_path(problem: ErrorDetails) -> str:
+    """Dotted path of the field that a pydantic error is about; empty for the whole file."""
     return ".".join(str(part) for part in problem["loc"] if part not in _NO_FIELDS)
 
 
 def first_problem(error: ValidationError, unknown: str) -> str:
-    """The first of pydantic's errors: the field, what it is and what is allowed.
+    """First of pydantic's errors: the field, its value and what is allowed.
 
-    A field that there is not comes before one that its table lacks: it may be the same, misspelt.
+    An unknown field comes before a missing one of the same table: it may be a misspelling of it.
     """
     problems = error.errors(include_url=False)
     first = problems[0]
     if first["type"] == "missing":
-        beside = (each for each in problems if each["loc"][:-1] == first["loc"][:-1])
-        first = next((each for each in beside if each["type"] == "extra_forbidden"), first)
-    field = field_of(first)
+        same_table = (each for each in problems if each["loc"][:-1] == first["loc"][:-1])
+        first = next((each for each in same_table if each["type"] == "extra_forbidden"), first)
+    field = field_path(first)
     given = first["input"]
     shown = repr(given) if not isinstance(given, dict) else "a table"
     match first["type"]:
@@ -226,84 +286,85 @@ def first_problem(error: ValidationError, unknown: str) -> str:
             return f"{field} is {shown}; allowed is {first['ctx']['expected']}"
         case kind if kind in _TYPES:
             return f"{field} is {shown}; allowed is {_types_of(field, problems)}"
-        case "section_problem":  # a section's own model has refused it (`accelerator`)
+        case "section_problem":  # refused by the section's own model (`accelerator`)
             return f"{field}.{first['msg']}"
         case _:
             return f"{field} is {shown}; {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def _types_of(field: str, problems: list[ErrorDetails]) -> str:
-    """All that a field of several types may be."""
-    words = [_TYPES[each["type"]] for each in problems if field_of(each) == field and each["type"] in _TYPES]
+    """Allowed types of a field with several."""
+    words = [
+        _TYPES[each["type"]] for each in problems if field_path(each) == field and each["type"] in _TYPES
+    ]
     if {"a whole number", "a number"} <= set(words):
         words.remove("a whole number")
     return " or ".join(dict.fromkeys(words))
 
 
-# ---- What a system file takes from elsewhere --------------------------------------------------------------
-# A type of DRAM (`memory.type`) is a file of `dram_types`: what all channels of it have in common. Its fields
-# stand below those of the file that names it; a file that names another type than what it extends has nothing
-# of the old one (`over_machine`). `cores.extends` names a core of `core_types` in the same way; `pim.extends`
-# a shipped machine whose PIM units stand beside this one's caches.
+# ---- Parts that a system file takes from other files -------------------------------------------------------
+# `memory.type` names a file of `dram_types`, with the fields that all channels of that type share. Fields of
+# the system file override them. A file that names another type than the file it extends drops the fields of
+# the old type (`merge_systems`). `cores.extends` names a file of `core_types` in the same way, and
+# `pim.extends` a shipped system, whose PIM units it takes.
 DRAM_TYPES = Catalog("DRAM type", "data/dram_types")
 _CORES = Catalog("core type", "data/core_types")
-_OF_TYPE = ("clock", "width", "banks", "row", "timing", "peak_bandwidth")
-"""Of `memory`: what a type decides, and the peak that a file may state to check it."""
-_OF_CORES = ("cores", "l1i", "l1d", "l2", "sources")
+_TYPE_FIELDS = ("clock", "width", "banks", "row", "timing", "peak_bandwidth")
+"""Fields of `memory` that its type sets, and the stated peak, which checks them."""
+_CORE_SECTIONS = ("cores", "l1i", "l1d", "l2", "sources")
 
 
-def _type_of(table: Table) -> object:
-    """The memory's type that a table states; None where it states none."""
+def _memory_type(table: Table) -> object:
+    """Value of `memory.type` in a table; None if it has none."""
     memory = table.get("memory")
     choice = memory.get("type") if isinstance(memory, dict) else None
     return choice.get("value") if isinstance(choice, dict) else None
 
 
-def over_machine(upper: Table, lower: Table) -> Table:
-    """`over` of a system file and what it extends, whose clock and times go where the file names another type
-    of memory: times of DDR4 say nothing about HBM."""
-    named = _type_of(upper)
-    if named is not None and named != _type_of(lower) and isinstance(lower.get("memory"), dict):
-        kept = {key: value for key, value in lower["memory"].items() if key not in _OF_TYPE}
-        lower = lower | {"memory": kept}
-    return over(upper, lower)
+def merge_systems(upper: Table, lower: Table) -> Table:
+    """Table of a system file merged over that of the file it extends.
+
+    If ``upper`` names another type of memory, the fields of the old type are dropped.
+    """
+    dram_type = _memory_type(upper)
+    if dram_type is not None and dram_type != _memory_type(lower) and isinstance(lower.get("memory"), dict):
+        memory = {key: value for key, value in lower["memory"].items() if key not in _TYPE_FIELDS}
+        lower = lower | {"memory": memory}
+    return merge_tables(upper, lower)
 
 
-def completed(table: Table, shelf: Catalog, where: str) -> Table:
-    """A system's table with all that it takes from elsewhere; `where` is its file, for errors.
+def resolve_parts(table: Table, systems: Catalog, file: str) -> Table:
+    """Table of a system with the parts from other files; ``file`` is its file, for messages.
 
     Raises:
-        SailsimError: it names a core or a machine with PIM units that does not ship.
+        SailsimError: `cores.extends` or `pim.extends` is no shipped core type or system with PIM units.
     """
-    named = _named_by(table, "pim")
-    if named is not None:
-        other = shelf.read(named) if named in shelf.names else {}
-        if "pim" not in other or _named_by(other, "pim") is not None:
-            having = [
-                name for name in shelf.names if "extends" not in shelf.read(name).get("pim", {"extends": 0})
-            ]
-            raise SailsimError(f"{where}: pim.extends is {named!r}; allowed are {', '.join(having)}.")
-        table = _over_named(table, "pim", {"pim": other["pim"], "sources": other["sources"]})
-    named = _named_by(table, "cores")
-    if named is not None:
-        if named not in _CORES.names:
-            raise SailsimError(f"{where}: cores.extends is {named!r}; allowed are {', '.join(_CORES.names)}.")
-        core = _CORES.read(named)
-        table = _over_named(table, "cores", {key: core[key] for key in _OF_CORES})
-    named = _type_of(table)
-    if isinstance(named, str) and named in DRAM_TYPES.names:
-        dram = DRAM_TYPES.read(named)
-        table = over(table, {key: dram[key] for key in ("memory", "sources")})
+    if (name := _extended_by(table, "pim")) is not None:
+        other = systems.read(name) if name in systems.names else {}
+        if "pim" not in other or _extended_by(other, "pim") is not None:
+            pims = {each: systems.read(each).get("pim", {"extends": 0}) for each in systems.names}
+            allowed = ", ".join(each for each, pim in pims.items() if "extends" not in pim)
+            raise SailsimError(f"{file}: pim.extends is {name!r}; allowed are {allowed}.")
+        table = _extend_section(table, "pim", {"pim": other["pim"], "sources": other["sources"]})
+    if (name := _extended_by(table, "cores")) is not None:
+        if name not in _CORES.names:
+            raise SailsimError(f"{file}: cores.extends is {name!r}; allowed are {', '.join(_CORES.names)}.")
+        core = _CORES.read(name)
+        table = _extend_section(table, "cores", {key: core[key] for key in _CORE_SECTIONS})
+    dram_type = _memory_type(table)
+    if isinstance(dram_type, str) and dram_type in DRAM_TYPES.names:
+        dram = DRAM_TYPES.read(dram_type)
+        table = merge_tables(table, {key: dram[key] for key in ("memory", "sources")})
     return table
 
 
-def _named_by(table: Table, section: str) -> Any:
-    """What a section of a table extends; None where it does not."""
+def _extended_by(table: Table, section: str) -> Any:
+    """Name that a section of a table extends; None if it extends none."""
     own = table.get(section)
     return own.get("extends") if isinstance(own, dict) else None
 
 
-def _over_named(table: Table, section: str, lower: Table) -> Table:
-    """The table over what one of its sections has named."""
+def _extend_section(table: Table, section: str, lower: Table) -> Table:
+    """Table merged over ``lower``, without the `extends` of a section."""
     own = {key: value for key, value in table[section].items() if key != "extends"}
-    return over(table | {section: own}, lower)
+    return merge_tables(table | {section: own}, lower)

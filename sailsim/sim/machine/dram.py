@@ -1,7 +1,7 @@
-"""DRAM in closed forms: what a pattern of accesses gets of the pins, and how readers share what there is.
+"""DRAM in closed forms: bandwidth of access patterns, and its division among readers.
 
-`system` has a unit's paths to the last-level cache and to DRAM. `docs/engine.md` has the equations and
-compares them with what was measured.
+`docs/engine.md` has the equations and compares them with measurements. The paths of units to the last-level
+cache and to DRAM are in `system`.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from sailsim import _core
-from sailsim.base.quantity import UNITS, Choice, ChoiceRule, Frozen, Quantity, QuantityRule
+from sailsim.base.quantity import UNITS, Choice, ChoiceRule, FrozenModel, Quantity, QuantityRule
 from sailsim.sim.machine.catalog import Bandwidth, Clock, Latency, Share
 
 
-class DramTiming(Frozen):
-    """Times of a DRAM device that bound what a pattern of accesses gets (JEDEC's names)."""
+class DramTiming(FrozenModel):
+    """Timing parameters of a DRAM device (JEDEC's names) that bound the bandwidth of access patterns."""
 
     tcl: Latency
-    """Read command to data."""
+    """Read command to data (tCL)."""
     tcwl: Latency
-    """Write command to data."""
+    """Write command to data (tCWL)."""
     trcd: Latency
-    """Opening a row to its first access."""
+    """Opening of a row to its first access (tRCD)."""
     trp: Latency
-    """Closing a row."""
+    """Time to close a row (tRP)."""
     tras: Latency
-    """A row stays open at least."""
+    """Least time that a row stays open (tRAS)."""
     tccd_l: Latency
-    """Between accesses to one group of banks; to different ones a line's transfer follows the other."""
+    """Time between accesses to one bank group (tCCD_L); those to different groups follow without a gap."""
     trrd: Latency
-    """Between openings of rows in different groups of banks."""
+    """Time between openings of rows in different bank groups (tRRD)."""
     tfaw: Latency
-    """Window for four openings in a rank."""
+    """Window that has at most four openings of rows in a rank (tFAW)."""
     trtp: Latency
-    """Read to closing its row."""
+    """Read command to the closing of its row (tRTP)."""
     twtr: Latency
-    """End of written data to a read command, same group of banks."""
+    """End of written data to a read command in the same bank group (tWTR)."""
     trfc: Latency
-    """A refresh, in which a rank does nothing else."""
+    """Duration of a refresh, during which a rank serves no access (tRFC)."""
     trefi: Latency
-    """Between refreshes."""
+    """Time between refreshes (tREFI)."""
 
     @model_validator(mode="after")
     def _leaves_time_between_refreshes(self) -> Self:
@@ -54,8 +54,8 @@ class DramTiming(Frozen):
         return self
 
 
-class Memory(Frozen):
-    """DRAM behind all slices and cores: channels that all lines are spread over, one pool of bandwidth."""
+class Memory(FrozenModel):
+    """DRAM shared by all slices and cores: lines are spread over all channels, as one pool of bandwidth."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
@@ -63,55 +63,57 @@ class Memory(Frozen):
         Choice,
         ChoiceRule("ddr4-3200", "ddr4-2933", "ddr5-4800", "ddr5-5600", "lpddr5x-8533", "hbm3-6400"),
     ]
-    """Of the DDR5, LPDDR5X and HBM types clock, width, banks, row and timing ship (`dram_types`); a file says
-    what is different, or everything."""
+    """Type of DRAM. For DDR5, LPDDR5X and HBM types clock, width, banks, row and timing ship (`dram_types`),
+    and a file gives what differs; for DDR4 it gives everything."""
     channels: Annotated[Quantity, QuantityRule("channels", least=1, whole=True)]
+    """Number of channels."""
     size: Annotated[Quantity, QuantityRule("GiB", above=0)] | None = None
-    """Of all channels: what weights and KV cache must fit. A file that leaves it out says no limit."""
+    """Capacity of all channels, which weights and KV cache must fit; no limit if missing."""
     clock: Clock
-    """Of a channel's data bus, which moves data on both edges."""
+    """Clock of a channel's data bus, which moves data on both edges."""
     width: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
-    """Of a channel's data bus."""
+    """Width of a channel's data bus."""
     ranks: Annotated[Quantity, QuantityRule("ranks", least=1, whole=True)]
-    """Of a channel."""
+    """Ranks of a channel."""
     banks: Annotated[Quantity, QuantityRule("banks", least=1, whole=True)]
-    """Of a rank."""
+    """Banks of a rank."""
     row: Annotated[Quantity, QuantityRule("KiB", above=0)]
-    """Of a bank, over the channel's width."""
+    """Size of a bank's row, over the width of the channel."""
     timing: DramTiming
+    """Timing parameters."""
     stated_peak: Bandwidth | None = Field(default=None, alias="peak_bandwidth")
-    """All channels, on the pins: channels, clock and width give it. A file may state it as a check."""
+    """Peak bandwidth of all channels, as a check; channels, clock and width determine it."""
     latency: Latency
-    """Load to use on an idle machine, refreshes included."""
+    """Mean load-to-use latency of a core on an idle system, with refreshes."""
     read_share: Share
-    """Share of the peak that long streams of reads get, whoever reads."""
+    """Share of the peak bandwidth that long streams of reads reach, from any reader."""
     core_share: Share
-    """Share of the peak that the cores' own reads reach: a limit of the cores, what they leave is free."""
+    """Share of the peak bandwidth that reads of the cores alone reach; the rest stays free for units."""
     write_share: Share
-    """Share of the peak that written bytes get."""
+    """Share of the peak bandwidth that writes reach."""
     burst: Annotated[Quantity, QuantityRule("lines", least=1, most=64)]
-    """Lines that come to a channel at the same time: they queue long before the bandwidth is used up."""
+    """Lines that arrive at a channel together, and so queue long before the bandwidth is exhausted."""
     write_batch: Annotated[Quantity, QuantityRule("lines", least=1)]
-    """Lines that a controller writes before it turns to reads again; for closed forms to compare with."""
+    """Lines that a controller writes before it turns to reads again (for comparison with closed forms)."""
 
     @property
     def _channel(self) -> float:
-        """GB/s of one."""
+        """Bandwidth of a channel, in GB/s."""
         return 2 * self.clock.value * self.width.value
 
     @property
     def row_of_channels(self) -> int:
-        """Bytes of a row over all channels, which take lines in turn: the next bytes are another bank's."""
+        """Bytes of one row over all channels, which lines alternate between."""
         return round(self.row.si * self.channels.value)
 
     @property
     def peak(self) -> float:
-        """Bytes/s of all channels, on the pins."""
+        """Peak bandwidth of all channels, in bytes/s."""
         return self.channels.value * self._channel * UNITS["GB/s"]
 
     @property
     def peak_bandwidth(self) -> Quantity:
-        """`peak`, with where it comes from."""
+        """Peak bandwidth as a quantity."""
         return Quantity.model_construct(
             value=self.channels.value * self._channel,
             unit="GB/s",
@@ -122,12 +124,44 @@ class Memory(Frozen):
 
     @property
     def read_bandwidth(self) -> Quantity:
-        """What reading threads on all cores reach together."""
+        """Bandwidth of reads by threads on all cores, as a quantity."""
         share, peak = self.read_share, self.peak_bandwidth
-        note = f"{share.value:.3g} of {peak}"
-        return peak.model_copy(
-            update={"value": share.value * peak.value, "source": share.source, "note": note}
-        )
+        note, value = f"{share.value:.3g} of {peak}", share.value * peak.value
+        return peak.model_copy(update={"value": value, "source": share.source, "note": note})
+
+    @property
+    def refresh_share(self) -> float:
+        """Share of the time that refreshes take."""
+        return self.timing.trfc.si / self.timing.trefi.si
+
+    def line_seconds(self, line: int) -> float:
+        """Seconds that a line of ``line`` bytes takes on the pins of its channel."""
+        return self.channels.value * line / self.peak
+
+    def lines_per_row(self, line: int) -> float:
+        """Lines of ``line`` bytes in a row of a channel."""
+        return self.row.si / line
+
+    def burst_seconds(self, line: int) -> float:
+        """Seconds that the lines of a `burst`, of ``line`` bytes each, take on the pins of a channel."""
+        return self.burst.value * self.line_seconds(line)
+
+    def reads(self, line: int, run: float, banks: float = inf) -> float:
+        """Share of the peak bandwidth for reads of ``run`` lines from each row that they open.
+
+        Args:
+            line: bytes of a line.
+            run: lines read from a row before another row of its bank is opened; 1 for random lines.
+            banks: banks of a channel that work at the same time; at most all.
+
+        The bound is the slowest of the pins, the banks (open, `run` accesses, close) and the openings of rows
+        that a rank allows, less refreshes.
+        """
+        timing, ranks, line_s = self.timing, self.ranks.value, self.line_seconds(line)
+        cycle = max(timing.tras.si, timing.trcd.si + (run - 1) * timing.tccd_l.si + timing.trtp.si)
+        bank = (cycle + timing.trp.si) / run / min(banks, ranks * self.banks.value)
+        opening = max(timing.trrd.si, timing.tfaw.si / 4) / run / ranks
+        return line_s / max(line_s, bank, opening) * (1 - self.refresh_share)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -148,76 +182,29 @@ class Memory(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
-class Dram:
-    """A machine's DRAM; times in seconds, bandwidths in bytes/s."""
-
-    memory: Memory
-    line: int
-    """Bytes of a cache line."""
-
-    @property
-    def line_s(self) -> float:
-        """A line on the pins of its channel."""
-        return self.memory.channels.value * self.line / self.memory.peak
-
-    @property
-    def lines_of_row(self) -> float:
-        """Lines of an open row of a channel."""
-        return self.memory.row.si / self.line
-
-    @property
-    def refreshing(self) -> float:
-        """Share of the time that refreshes take."""
-        timing = self.memory.timing
-        return timing.trfc.si / timing.trefi.si
-
-    def reads(self, run: float, banks: float = inf) -> float:
-        """Share of the peak for reads that find `run` lines in a row they opened.
-
-        Args:
-            run: lines read from a row before another row of its bank is asked for; 1 is random lines.
-            banks: of each channel that work at the same time; at most all.
-
-        The bound is the slowest of the pins, the banks (open, `run` accesses, close) and the openings of rows
-        that a rank allows, less refreshes.
-        """
-        memory, timing = self.memory, self.memory.timing
-        ranks = memory.ranks.value
-        cycle = max(timing.tras.si, timing.trcd.si + (run - 1) * timing.tccd_l.si + timing.trtp.si)
-        bank = (cycle + timing.trp.si) / run / min(banks, ranks * memory.banks.value)
-        opening = max(timing.trrd.si, timing.tfaw.si / 4) / run / ranks
-        return self.line_s / max(self.line_s, bank, opening) * (1 - self.refreshing)
-
-    @property
-    def queue(self) -> float:
-        """Seconds of the pins that come to a channel at once: `burst` lines."""
-        return self.memory.burst.value * self.line_s
-
-
-@dataclass(frozen=True, slots=True)
 class MemoryReader:
-    """Somebody who reads; bytes count for what they occupy of the peak."""
+    """Reader of DRAM; its bytes are in units of the peak bandwidth that they occupy."""
 
     demand: float
-    """Bytes/s, at most."""
+    """Largest demand, in bytes/s."""
     window: float = inf
-    """Bytes under way, at most."""
+    """Most bytes in flight."""
     latency: float = 0.0
-    """Of one line while nobody else reads."""
+    """Latency of one line without other readers, in seconds."""
     parts: int = 1
-    """How many it is that read, each alike; they wait for one another too."""
+    """Number of equal parts that read by themselves and also wait for one another."""
     queue: float = 0.0
-    """Seconds of a channel's pins that lines of it which come together take (`Dram.queue`)."""
+    """Time that a burst of its lines occupies a channel's pins (`Memory.burst_seconds`), in seconds."""
     even: bool = False
-    """Whether these bursts come evenly, so that none waits for another; else at random times."""
+    """Whether its bursts are evenly spaced, so that none waits for another, or come at random times."""
 
     @property
     def fields(self) -> tuple[float, float, float, int, float, bool]:
-        """As the C++ core takes them."""
+        """Fields in the order of the C++ core."""
         return self.demand, self.window, self.latency, self.parts, self.queue, self.even
 
 
-OPEN_LOAD = Quantity(
+MAX_QUEUE_LOAD = Quantity(
     value=0.9,
     unit="",
     low=0.85,
@@ -225,18 +212,18 @@ OPEN_LOAD = Quantity(
     source="gem5 24.0.0.1, analysis/data/gem5/dram.jsonl; tests/sim/gem5/test_validation.py fits it again",
     kind="fitted",
 )
-"""Load from which on a line waits no longer behind others' bursts. Its wait is that in a queue which anybody
-may join at any time; readers with a bound on what is under way cannot make one so long."""
+"""Load from which on waiting times behind other readers' bursts no longer grow. Readers with a bound on bytes
+in flight cannot build up longer queues."""
 
 
-def shares(capacity: float, readers: Sequence[MemoryReader]) -> list[float]:
-    """What each of `readers` gets of `capacity`, both in bytes/s, served in the order of arrival.
+def bandwidth_shares(capacity: float, readers: Sequence[MemoryReader]) -> list[float]:
+    """Bandwidth of each reader in bytes/s, of ``capacity`` bytes/s, served in order of arrival.
 
-    A line waits behind bursts of other readers, and of its own reader's other parts. Where readers that wait
-    so want more than the capacity, all wait equally long at least: everybody gets in proportion to what is
-    under way. Readers without a bound on that share max-min fair.
+    A line waits behind bursts of other readers and of its own reader's other parts. If demand still exceeds
+    the capacity, all lines wait equally long at least, and readers share in proportion to their bytes in
+    flight. Readers without a bound on these share max-min fair.
     """
-    return _core.shares(capacity, [reader.fields for reader in readers], OPEN_LOAD.value)
+    return _core.shares(capacity, [reader.fields for reader in readers], MAX_QUEUE_LOAD.value)
 
 
 UNBOUNDED = MemoryReader(inf)
@@ -244,30 +231,30 @@ UNBOUNDED = MemoryReader(inf)
 
 @dataclass(frozen=True, slots=True)
 class MemorySystem:
-    """What the schedule needs to know of a machine; bandwidths in bytes/s, capacities in bytes.
-
-    `read_share` and `write_share` are the shares of the DRAM peak that a kind of access can reach: moving r
-    bytes/s occupies r / share of the peak.
-    """
+    """Memory system of a schedule; bandwidths in bytes/s, capacities in bytes."""
 
     peak: float
+    """Peak bandwidth of DRAM."""
     read_share: float
+    """Share of the peak that reads reach: r bytes/s occupy r / share of it."""
     write_share: float
+    """Share of the peak that writes reach."""
     stream_limit: float
-    """What the units' ports and outstanding misses let the weight stream draw."""
+    """Largest bandwidth of the weight stream, by the units' ports and outstanding misses."""
     depth: int
+    """Number of tensors whose weights may be prefetched."""
     background: bool
-    """Whether weights that no slice works on yet give way to the cores; else all are served as they come."""
+    """Whether prefetched weights yield to the cores; otherwise accesses are served in order of arrival."""
     buffer: float
-    """Room in the LLC for weights that wait; `depth` is how many tensors ahead they may be."""
+    """Room in the LLC for prefetched weights."""
     stream: MemoryReader = UNBOUNDED
-    """What the weight stream has under way, and a line's latency; without bounds both share max-min fair."""
+    """Weight stream as a reader; without bounds it and the cores share max-min fair."""
     cores: MemoryReader = UNBOUNDED
-    """The same of the cores."""
+    """Cores as a reader."""
 
 
 class MemoryPath(NamedTuple):
-    """A unit's way to memory: `latency` seconds for a line, `port` bytes/s, `mshrs` lines under way."""
+    """Path of a unit to memory; ``latency`` in seconds, ``port`` in bytes/s, ``line`` in bytes."""
 
     latency: float
     port: float
@@ -276,18 +263,20 @@ class MemoryPath(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Bytes/s of many lines: what the port allows, or all MSHRs."""
+        """Bandwidth of many lines in bytes/s, bound by the port or the MSHRs."""
         return min(self.port, self.mshrs * self.line / self.latency)
 
-    def asking(self, size: float) -> float:
-        """Seconds until the last of `size` bytes is asked for: as many lines as there are MSHRs one behind
-        the other through the port, the next when those before have come."""
-        behind, each = max(0, ceil(size / self.line) - 1), self.line / self.port
+    def issue_seconds(self, size: float) -> float:
+        """Seconds until the request for the last of ``size`` bytes.
+
+        As many lines as there are MSHRs go through the port in turn; the next ones follow when these arrive.
+        """
+        earlier, each = max(0, ceil(size / self.line) - 1), self.line / self.port
         if self.mshrs * each >= self.latency:
-            return behind * each
-        rounds, rest = divmod(behind, self.mshrs)
+            return earlier * each
+        rounds, rest = divmod(earlier, self.mshrs)
         return rounds * self.latency + rest * each
 
     def seconds(self, size: float) -> float:
-        """To move `size` bytes, whole lines."""
-        return self.asking(size) + self.latency
+        """Seconds to move ``size`` bytes in whole lines."""
+        return self.issue_seconds(size) + self.latency

@@ -1,14 +1,14 @@
-"""Lists of values in few words: numbers, ranges and, where they may stand, names.
+"""Lists of values as short texts: numbers, ranges and names.
 
-    1,8,32          these
-    2:8             every whole step from 2 to 8, both in
-    0.5:2:0.5       every step of 0.5
-    1..2/5          5 numbers, evenly from 1 to 2
-    1..64/7log      7 numbers, each as many times the one before
-    a\\,b            a comma that is part of a name; \\\\ is a backslash
+    1,8,32          single numbers
+    2:8             2 to 8 in steps of 1, both included
+    0.5:2:0.5       0.5 to 2 in steps of 0.5
+    1..2/5          5 numbers, evenly spaced from 1 to 2
+    1..64/7log      7 numbers from 1 to 64, evenly spaced in their logarithm
+    a\\,b            a comma in a name; \\\\ is a backslash
 
-Everything is reckoned in decimals, so that 0.1:0.3:0.1 has 0.3 in it and that a range is the same numbers on
-every machine; what is not exact is rounded to 9 digits.
+Decimal arithmetic makes 0.1:0.3:0.1 contain 0.3 and gives the same numbers on every computer. Inexact numbers
+are rounded to 9 digits.
 """
 
 import re
@@ -17,24 +17,24 @@ from contextlib import suppress
 from decimal import Context, Decimal, localcontext
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.machine.system_files import Value
+from sailsim.sim.machine.catalog import Value
 
 Number = Decimal | int | float
-LONGEST = 10_000
-"""Values of a range, at most."""
+MAX_VALUES = 10_000
+"""Most numbers of a range."""
 _LARGEST = 10**9
 DIGITS = 9
-"""To which a number is rounded that a range makes and that is not whole."""
+"""Significant digits of the interior numbers of an evenly spaced range."""
 
 _NUMBER = r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,2})?"
 _STEPS = re.compile(rf"({_NUMBER})\s*:\s*({_NUMBER})(?:\s*:\s*({_NUMBER}))?")
-_SPREAD = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})\s*/\s*(\d{{1,6}})\s*(log)?")
+_SPACED = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})\s*/\s*(\d{{1,6}})\s*(log)?")
 _RANGE_LIKE = re.compile(r"[\d.+\-eE\s]*\d[\d.+\-eE\s]*(?::|\.\.)[\d.+\-eE\s:/]*(?:log)?")
 _PRECISE = Context(prec=40)
 
 
-def parts_of_list(text: str) -> list[str]:
-    """What commas separate, without blanks around it; ``\\,`` is a comma and ``\\\\`` a backslash."""
+def split_list(text: str) -> list[str]:
+    """Parts of a text between commas, stripped of blanks; ``\\,`` is a comma and ``\\\\`` a backslash."""
     parts = [""]
     for mark, other in re.findall(r"\\([,\\])|(.)", text, re.DOTALL):
         if other == ",":
@@ -45,10 +45,10 @@ def parts_of_list(text: str) -> list[str]:
 
 
 def parse_numbers(field: str, text: str, words: Mapping[str, int] | None = None) -> list[int]:
-    """A list of whole numbers from 0 on, each once, in that order; `words` stand for those they map to.
+    """List of distinct whole numbers from 0 on, in the order of the text; ``words`` map to numbers.
 
     Raises:
-        SailsimError: anything else; it names `field`.
+        SailsimError: another text; the message names ``field``.
     """
     with suppress(SailsimError):
         values = parse_values(field, text, words)
@@ -62,86 +62,84 @@ def parse_numbers(field: str, text: str, words: Mapping[str, int] | None = None)
 
 
 def parse_values(field: str, text: str, words: Mapping[str, Value] | None = None) -> list[Value]:
-    """A list of numbers, of true and false, and of names, each once, in that order.
-
-    `words` stand for the values that they map to.
+    """List of distinct numbers, booleans and names, in the order of the text; ``words`` map to values.
 
     Raises:
-        SailsimError: an empty value, and a range that is none; it names `field`.
+        SailsimError: an empty value or a malformed range; the message names ``field``.
     """
-    found: list[Value] = []
-    for part in parts_of_list(text):
+    values: list[Value] = []
+    for part in split_list(text):
         numbers = _numbers(part)
         if words and part in words:
-            found.append(words[part])
+            values.append(words[part])
         elif numbers:
-            found += numbers
+            values += numbers
         elif not part or _RANGE_LIKE.fullmatch(part):
             raise SailsimError(
-                f"{field} is {text!r}; allowed are values and ranges of at most {LONGEST} numbers, such as "
-                "1,8,32 or 2:8 or 0.5:2:0.5 or 1..2/5 or 1..64/7log."
+                f"{field} is {text!r}; allowed are values and ranges of at most {MAX_VALUES} numbers, "
+                "such as 1,8,32 or 2:8 or 0.5:2:0.5 or 1..2/5 or 1..64/7log."
             )
         else:
-            found.append({"true": True, "false": False}.get(part, part))
-    return list({(type(value), value): value for value in found}.values())
+            values.append({"true": True, "false": False}.get(part, part))
+    return list({(type(value), value): value for value in values}.values())
 
 
-def stepped(first: Number, last: Number, step: Number) -> list[int | float]:
-    """Numbers from first to last, both in if the steps meet it.
+def step_range(first: Number, last: Number, step: Number) -> list[int | float]:
+    """Numbers from ``first`` in equal steps, with ``last`` if a step meets it.
 
     Raises:
-        ValueError: no such range; the text goes on after what names it.
+        ValueError: there is no such range; the message continues after the range's name.
     """
     low, high, by = (_decimal(each) for each in (first, last, step))
     if by <= 0 or low > high:
         raise ValueError(f"goes from {first} to {last} by {step}; allowed is upwards, by a step above 0")
     count = (high - low) / by
-    if count >= LONGEST:
-        raise ValueError(f"has {int(count) + 1} numbers; allowed are at most {LONGEST}")
+    if count >= MAX_VALUES:
+        raise ValueError(f"has {int(count) + 1} numbers; allowed are at most {MAX_VALUES}")
     with localcontext(_PRECISE):
         return [_plain(low + i * by) for i in range(int(count) + 1)]
 
 
-def spread(first: Number, last: Number, points: int, log: bool = False) -> list[int | float]:
-    """So many numbers from first to last, both in: evenly, or each as many times the one before.
+def spaced_range(first: Number, last: Number, points: int, log: bool = False) -> list[int | float]:
+    """``points`` numbers from ``first`` to ``last``, both included, evenly spaced or so in their logarithm.
 
     Raises:
-        ValueError: no such range; the text goes on after what names it.
+        ValueError: there is no such range; the message continues after the range's name.
     """
     low, high = _decimal(first), _decimal(last)
-    if not 2 <= points <= LONGEST:
-        raise ValueError(f"has {points} points; allowed are 2..{LONGEST}")
-    check_span(first, last, log)
+    if not 2 <= points <= MAX_VALUES:
+        raise ValueError(f"has {points} points; allowed are 2..{MAX_VALUES}")
+    check_range(first, last, log)
     inner = (Decimal(i) / (points - 1) for i in range(1, points - 1))
-    found = [_plain(low), *(between(low, high, share, log) for share in inner), _plain(high)]
-    return list(dict.fromkeys(found))
+    numbers = [_plain(low), *(interpolate(low, high, share, log) for share in inner), _plain(high)]
+    return list(dict.fromkeys(numbers))
 
 
-def check_span(first: Number, last: Number, log: bool) -> None:
-    """Raise a ValueError where a range does not go upwards, or has no logarithm."""
+def check_range(first: Number, last: Number, log: bool) -> None:
+    """Raise a ValueError for a range that does not go upwards, or that has no logarithm if ``log``."""
     if _decimal(first) >= _decimal(last):
         raise ValueError(f"goes from {first} to {last}; allowed is upwards")
     if log and _decimal(first) <= 0:
         raise ValueError(f"goes from {first} by its logarithm; allowed is from above 0 on")
 
 
-def between(low: Number, high: Number, share: Number, log: bool) -> int | float:
-    """The number that lies a share of the way from low to high, or of the way of their logarithms."""
+def interpolate(low: Number, high: Number, share: Number, log: bool) -> int | float:
+    """Number at ``share`` of the way from ``low`` to ``high``, or from logarithm to logarithm."""
     with localcontext(_PRECISE):
         first, last, part = (_decimal(each) for each in (low, high, share))
-        found = first * (last / first) ** part if log else first + (last - first) * part
-        return _plain(Context(prec=DIGITS).plus(found))
+        value = first * (last / first) ** part if log else first + (last - first) * part
+        return _plain(Context(prec=DIGITS).plus(value))
 
 
 def _numbers(part: str) -> list[int | float]:
-    """The numbers of one part of a list; empty where it is none and no range."""
+    """Numbers of one part of a list; empty if it is neither a number nor a range."""
     if re.fullmatch(_NUMBER, part):
         return [_plain(Decimal(part))]
     try:
         if found := _STEPS.fullmatch(part):
-            return stepped(*(Decimal(each or 1) for each in found.groups()))
-        if found := _SPREAD.fullmatch(part):
-            return spread(Decimal(found[1]), Decimal(found[2]), int(found[3]), bool(found[4]))
+            return step_range(*(Decimal(each or 1) for each in found.groups()))
+        if found := _SPACED.fullmatch(part):
+            return spaced_range(Decimal(found[1]), Decimal(found[2]), int(found[3]), bool(found[4]))
     except ValueError:
         return []
     return []
@@ -152,6 +150,6 @@ def _decimal(value: Number) -> Decimal:
 
 
 def _plain(value: Decimal) -> int | float:
-    """A whole number where it is one."""
+    """Number as an integer where it is whole, else as a float."""
     whole = value == value.to_integral_value() and abs(value) < 1 << 53
     return int(value) if whole else float(value)

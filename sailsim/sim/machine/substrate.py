@@ -1,9 +1,8 @@
-"""Substrates as data: what the operations inside a compute-capable SRAM cost, and where that comes from.
+"""Substrates: costs of the operations inside a compute-capable SRAM, with their sources.
 
-A substrate is one TOML file (`substrates/*.toml`, or anybody's by its path); docs/systems.md says what is in
-it, docs/contract.md, section 4, what it means for a tile's time. Cycles of an operation on n bits are a
-polynomial of n, in one notation: what a user gives for another cost (`row_dfm:add=8n-2`) and what commands
-print.
+A substrate is one TOML file, shipped (`data/substrates`) or given by its path. docs/systems.md describes its
+fields, docs/contract.md (section 4) how they make up a tile's time. Cycles of an operation on n bits are a
+polynomial of n. Files, references (`row_dfm:add=8n-2`) and output share one notation for it.
 """
 
 from __future__ import annotations
@@ -13,99 +12,83 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import Stamp, stamp
-from sailsim.base.quantity import Frozen, Quantity, QuantityOrWord, QuantityRule, Sourced
-from sailsim.sim.machine.catalog import Catalog, validated
+from sailsim.base.quantity import FrozenModel, Quantity, QuantityRule, SourcedValue
+from sailsim.sim.machine.catalog import Catalog, FileReference, validate
 
-# ---- What an operation takes besides cycles: joules, square micrometres -----------------------------------
-# A file says it in one of two ways: as a quantity of its own, or in words, as a multiple of a constant that
-# several files share ("array_read_fj_bit", "4 multiplexer_um2"). Such constants are of the process, not of a
-# kind of array; they are in one place, `analysis/data/constants`, with their sources and ranges.
+# ---- Energy and area of operations -------------------------------------------------------------------------
+# A file gives each as a quantity, or in words as a multiple of a shared constant ("array_read_fj_bit",
+# "4 multiplexer_um2"). Shared constants describe the process, not an array; `analysis/data/constants` has
+# them with their sources and ranges.
 ENERGY_CONSTANTS = ("array_read_fj_bit", "array_write_fj_bit", "array_compute_fj_bit")
-"""Of `constants/energy.toml`: what a substrate's operations may share."""
+"""Constants of `constants/energy.toml` that energies of operations may refer to."""
 LOGIC_CONSTANTS = ("flip_flop_um2", "full_adder_um2", "multiplexer_um2", "comparator_um2", "nand2_um2")
-"""Of `constants/area.toml`: the same for circuits beside the arrays."""
+"""Constants of `constants/area.toml` that circuits next to the arrays may refer to."""
 
-_MOST = 1000  # times a constant
-
-
-class ConstantMultiple(NamedTuple):
-    """So many times a constant that files share."""
-
-    times: int
-    constant: str
-
-    @classmethod
-    def parse(cls, words: str) -> ConstantMultiple:
-        """What "4 multiplexer_um2" means; a number left out is 1. For words that a file was checked with."""
-        number, _, constant = words.rpartition(" ")
-        return cls(int(number or 1), constant)
-
+_MAX_MULTIPLE = 1000  # of a shared constant
 
 Charge = Quantity | str
-"""A quantity of the file's own, or words for `ConstantMultiple`."""
+"""Energy or area of an operation: a quantity, or a multiple of a shared constant in words."""
 
 
-class ChargeRule(QuantityOrWord):
-    """What a `Charge` field allows: a quantity by its rule, or a multiple of one of some constants."""
+def parse_multiple(text: str) -> tuple[int, str]:
+    """Factor and name of a shared constant, from a checked text such as "4 multiplexer_um2"."""
+    number, _, constant = text.rpartition(" ")
+    return int(number or 1), constant
 
-    def __init__(self, rule: QuantityRule, constants: tuple[str, ...]) -> None:
-        super().__init__(rule, {"type": "string"})
-        self.constants = constants
 
-    def word(self, value: str) -> str:
-        """The words themselves."""
-        found = re.fullmatch(r"(?:([1-9][0-9]{0,3}) )?(\w+)", value)
-        if found is None or found[2] not in self.constants or int(found[1] or 1) > _MOST:
+def _charge_rule(unit: str, constants: tuple[str, ...], **bounds: Any) -> QuantityRule:
+    """Rule of a quantity in ``unit`` or a multiple of one of ``constants``."""
+
+    def check_multiple(text: str) -> str:
+        found = re.fullmatch(r"(?:([1-9][0-9]{0,3}) )?(\w+)", text)
+        if found is None or found[2] not in constants or int(found[1] or 1) > _MAX_MULTIPLE:
             raise ValueError(
-                f"is {value!r}; allowed is a quantity in {self.rule.unit}, or one of "
-                f"{', '.join(self.constants)}, or up to {_MOST} times one, such as '2 {self.constants[0]}'"
+                f"is {text!r}; allowed is a quantity in {unit}, or one of {', '.join(constants)}, or up to "
+                f"{_MAX_MULTIPLE} times one, such as '2 {constants[0]}'"
             )
-        return value
+        return text
+
+    return QuantityRule(unit, word=check_multiple, **bounds)
 
 
-RowEnergy = Annotated[Charge, ChargeRule(QuantityRule("fJ/bit", least=0), ENERGY_CONSTANTS)]
-"""Of a column of an array, as an operation charges it."""
-CellArea = Annotated[Charge, ChargeRule(QuantityRule("um2", above=0), ("cell_um2",))]
-"""Of a bit of an array."""
-CellShare = Annotated[Charge, ChargeRule(QuantityRule("ratio", above=0, most=1), ("array_efficiency",))]
-"""Share of an array that is cells."""
-LogicArea = Annotated[Charge, ChargeRule(QuantityRule("um2", least=0), LOGIC_CONSTANTS)]
-"""Of a bit of a lane, as an operation's circuit takes it."""
+RowEnergy = Annotated[Charge, _charge_rule("fJ/bit", ENERGY_CONSTANTS, least=0)]
+"""Energy of an operation per column of an array, in fJ/bit."""
+CellArea = Annotated[Charge, _charge_rule("um2", ("cell_um2",), above=0)]
+"""Area of a bit cell, in um2."""
+CellShare = Annotated[Charge, _charge_rule("ratio", ("array_efficiency",), above=0, most=1)]
+"""Share of an array's area that is bit cells."""
+LogicArea = Annotated[Charge, _charge_rule("um2", LOGIC_CONSTANTS, least=0)]
+"""Area of an operation's circuit per bit of a lane, in um2."""
 
 
 Polynomial = int | list[int]
 """Cycles of an n-bit operation: a number, or the coefficients of 1, n and n^2."""
 
-_WIDTHS = range(1, 65)  # for which a cost is checked: no operation of the contract is wider
+_WIDTHS = range(1, 65)  # widths on which a cost is checked; no operation of the contract is wider
 _TERM = r"(?:[0-9]{1,7}(?:n(?:\^2)?)?|n(?:\^2)?)"
 
 
-class CycleCost(Sourced):
-    """Cycles of an n-bit operation, a polynomial of n, with its source. An assumed one carries its range."""
+class CycleCost(SourcedValue):
+    """Cycles of an n-bit operation, a polynomial of n, with source. An assumed one has its range."""
 
     value: Polynomial
     unit: Literal["cycles"]
     low: Polynomial | None = None
-    """Least plausible cost."""
+    """Smallest plausible cost."""
     high: Polynomial | None = None
     """Largest plausible cost."""
 
     @field_validator("value", "low", "high", mode="before")
     @classmethod
-    def _of_words(cls, given: Any) -> Any:
-        """A file may say a cost in words too; a coefficient that is no whole number is refused."""
+    def _read_text(cls, given: Any) -> Any:
+        """Read a cost in words; refuse a coefficient that is not a whole number."""
         if isinstance(given, str):
             found = parse_cost(given)
             return found[:2] if isinstance(found, list) and not found[2] else found
@@ -119,17 +102,17 @@ class CycleCost(Sourced):
 
     @property
     def coefficients(self) -> tuple[int, int, int]:
-        """Of 1, n and n^2."""
+        """Coefficients of 1, n and n^2."""
         return _coefficients(self.value)
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The range in words; the cost itself where the file gives none."""
+        """Smallest and largest plausible cost in words; the cost itself where the file gives none."""
         low, high = (self.value if end is None else end for end in (self.low, self.high))
-        return in_words(low), in_words(high)
+        return format_cost(low), format_cost(high)
 
     def __str__(self) -> str:
-        return in_words(self.value)
+        return format_cost(self.value)
 
     def __call__(self, n: int = 1) -> int:
         """Cycles of the operation on n bits."""
@@ -150,8 +133,8 @@ class CycleCost(Sourced):
         return self
 
 
-def in_words(polynomial: Polynomial) -> str:
-    """The polynomial as `parse_cost` reads it: "3", "n", "8n-2"."""
+def format_cost(polynomial: Polynomial) -> str:
+    """Polynomial in the notation of `parse_cost`: "3", "n", "8n-2"."""
     words = ""
     for coefficient, power in reversed(list(zip(_coefficients(polynomial), ("", "n", "n^2"), strict=True))):
         if coefficient:
@@ -161,11 +144,11 @@ def in_words(polynomial: Polynomial) -> str:
 
 
 def parse_cost(words: str) -> Polynomial:
-    """The polynomial of words such as "3", "n" or "8n-2".
+    """Polynomial of a text such as "3", "n" or "8n-2".
 
     Raises:
-        ValueError: anything else, and what is no cost; the text goes on after "is", or is a sentence of its
-            own about the cost.
+        ValueError: another text, or a polynomial that is no cost. The message continues after the field's
+            name, as in "is 'x'; allowed are ...".
     """
     text = words.replace(" ", "")
     if not re.fullmatch(rf"[+-]?{_TERM}(?:[+-]{_TERM})*", text):
@@ -192,7 +175,7 @@ def _cycles(polynomial: Polynomial, n: int) -> int:
 
 
 def _check(polynomial: Polynomial, name: str = "") -> None:
-    """Raise a ValueError for a polynomial that is no cost; `name`: of the field of a `CycleCost`."""
+    """Raise a ValueError for a polynomial that is no cost; ``name`` is its field in a `CycleCost`."""
     if isinstance(polynomial, list) and not 1 <= len(polynomial) <= 3:
         raise ValueError(
             f"has {len(polynomial)} coefficients as its {name}; allowed are 1 to 3, of 1, n and n^2"
@@ -207,42 +190,35 @@ def _check(polynomial: Polynomial, name: str = "") -> None:
 
 
 SUBSTRATES = Catalog("substrate", "data/substrates")
-"""The files."""
+"""Substrate files."""
 
 OPERATIONS: tuple[str, ...] = tuple(_core.OPERATIONS)
-"""What a substrate charges for: read and write one row (a read also one table entry where an entry is a row),
+"""Operations with a cost: read or write of one row (a read is also one table entry where an entry is a row),
 a two-input bitwise function of n bits, a shift by n positions inside a lane, a copy of n bits, and sums and
 products of n bits."""
 
 WIDTHS: dict[str, int] = dict(_core.WIDEST)
-"""Bits of a tile that a step may name, of a weight's value, a table entry, an integer sum: the largest."""
+"""Named widths in bits -> largest value: a weight's value, a table entry, an integer sum."""
 
 
-class ArrayOp(NamedTuple):
-    """An operation on `n` bits, `times` times; each a number or one of `WIDTHS`."""
+ArrayOp = tuple[int | str, str, int | str]
+"""Number of times, operation and number of bits; both numbers may be names of `WIDTHS`."""
 
-    times: int | str
-    operation: str
-    n: int | str
 
-    @classmethod
-    def parse(cls, text: str) -> ArrayOp:
-        """The step that "2 read", "add entry" or "weight write" means; a number left out is 1.
+def parse_op(text: str) -> ArrayOp:
+    """Operation of a text such as "2 read", "add entry" or "weight write"; a missing number is 1.
 
-        Raises:
-            ValueError: anything else.
-        """
-        found = re.fullmatch(rf"(?:(\S+) )?({'|'.join(OPERATIONS)})(?: (\S+))?", " ".join(text.split()))
-        if found is None or found[1] in OPERATIONS or found[3] in OPERATIONS:
-            raise ValueError(
-                f"{text!r}; allowed is how often, one of {', '.join(OPERATIONS)}, and on how many bits, "
-                "such as '2 read' or 'add entry'"
-            )
-        times, operation, n = found.groups("1")
-        return cls(_amount(times, text), operation, _amount(n, text))
-
-    def __str__(self) -> str:
-        return f"{self.times} {self.operation} {self.n}"
+    Raises:
+        ValueError: another text.
+    """
+    found = re.fullmatch(rf"(?:(\S+) )?({'|'.join(OPERATIONS)})(?: (\S+))?", " ".join(text.split()))
+    if found is None or found[1] in OPERATIONS or found[3] in OPERATIONS:
+        raise ValueError(
+            f"{text!r}; allowed is how often, one of {', '.join(OPERATIONS)}, and on how many bits, "
+            "such as '2 read' or 'add entry'"
+        )
+    times, operation, n = found.groups("1")
+    return _amount(times, text), operation, _amount(n, text)
 
 
 def _amount(word: str, text: str) -> int | str:
@@ -257,78 +233,76 @@ def _amount(word: str, text: str) -> int | str:
 def _checked_steps(texts: list[str]) -> list[str]:
     for text in texts:
         try:
-            ArrayOp.parse(text)
+            parse_op(text)
         except ValueError as error:
             raise ValueError(f"has {error}") from None
     return texts
 
 
 Steps = Annotated[list[str], AfterValidator(_checked_steps)]
-"""A tally: steps in words, whose costs add up."""
+"""Operations in words, whose cycles add up."""
 
 
-class PhaseCharges(Frozen):
-    """What a unit does, and so what it is charged, once for each ..."""
+class PhaseCharges(FrozenModel):
+    """Array operations of each phase of a tile."""
 
     stage: Steps
-    """Weight, to lie in its staging row or rows."""
+    """Operations to write one weight into its staging row or rows."""
     table_add: Steps
-    """Table entry, from two others."""
+    """Operations to make one table entry from two others."""
     lookup: Steps
-    """Pattern that reads the table, with the sum where that is in the array."""
+    """Operations of one pattern that reads the table, with the sum where the array adds."""
     hit: Steps
-    """Pattern that the PRT holds: what it does not spare the arrays."""
+    """Operations of one pattern that the PRT holds: those that a hit does not save."""
     merge: Steps
-    """Batch row of sums that one DFM adds to another's, where they share out the groups."""
+    """Operations to add one batch row of a DFM's sums to another DFM's, where DFMs share out the groups."""
     scale_block: Steps
-    """Batch row and round of a block, after the sum's conversion to fp32."""
+    """Operations for one batch row and round at the end of a block, after the sum's conversion to fp32."""
     scale_row: Steps
-    """Batch row and round at the end of a pass: the scale of its activations."""
+    """Operations for one batch row and round at the end of a pass: scaling by the activations' scale."""
 
     def steps(self) -> dict[str, list[ArrayOp]]:
-        """Every phase's steps, in the order of the fields."""
-        return {
-            name: [ArrayOp.parse(text) for text in getattr(self, name)] for name in type(self).model_fields
-        }
+        """Operations of every phase, in the order of the fields."""
+        return {name: [parse_op(text) for text in texts] for name, texts in self}
 
 
-class SubstrateArea(Frozen):
-    """What a substrate's arrays take, and the circuits that its operations need beside them."""
+class SubstrateArea(FrozenModel):
+    """Area of a substrate's arrays and of the circuits next to them."""
 
     cell: CellArea
-    """A bit of an array."""
+    """Area of one bit cell, in um2."""
     efficiency: CellShare
-    """Share of an array that is cells; the rest is decoders, sense amplifiers and what computes at them."""
+    """Share of an array's area that is bit cells; decoders, sense amplifiers and their logic are the rest."""
     beside: dict[str, LogicArea] = Field(default={})
-    """Operation -> cells of logic of a bit of a lane's sum, where it works beside the arrays."""
+    """Operation -> area of its circuit next to the arrays, in um2 per bit of a lane's sum."""
 
 
-class Substrate(Frozen):
-    """One kind of compute-capable SRAM."""
+class Substrate(FrozenModel):
+    """Kind of compute-capable SRAM."""
 
     format: Literal[1]
     """Version of this layout."""
     name: str
     title: str
     layout: Literal["rows", "columns"]
-    """Whether an entry lies in one row, or transposed, one bit a row."""
+    """Whether a table entry lies in one row, or transposed with one bit in each row."""
     accumulate: Literal["behind", "in_array"]
-    """Whether entries are summed in the DFM, pipelined behind the read, or in the array."""
+    """Whether the DFM sums entries, pipelined behind the read, or the array does."""
     prt_helps: bool
-    """Whether a PRT hit can save the access of the array."""
+    """Whether a PRT hit can save the access to the array."""
     costs: dict[str, CycleCost]
     """Cycles of each of `OPERATIONS`."""
     phases: PhaseCharges
     energy: dict[str, RowEnergy] | None = None
-    """Of each of `OPERATIONS`, of a column of an array: `read` and `write` for a row, and every operation for
-    each of its cycles where an array computes. Missing, or without an operation that a step does: not
-    modelled."""
+    """Energy of each operation per column of an array, in fJ/bit: `read` and `write` for a row, other
+    operations for each cycle in which the array computes. Energy is not modelled without this table, nor
+    where an operation that a phase uses is missing."""
     area: SubstrateArea | None = None
-    """Missing: the area is not modelled."""
+    """Area; not modelled if missing."""
     extends: tuple[str, ...] = ()
-    """The files that this one was built on, nearest first (filled when the file is read)."""
+    """Files that this one extends, nearest first (filled when the file is read)."""
     sources: dict[str, str]
-    """Citations that costs refer to by key."""
+    """Citations that values refer to by key."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -361,42 +335,40 @@ class Substrate(Frozen):
         return self
 
     def _check_phases(self) -> None:
-        """Raise a ValueError for a phase that takes too long."""
+        """Raise a ValueError for a phase of too many cycles."""
         for phase in self.phases.steps():
             if (cycles := self.phase_cycles(phase, **WIDTHS)) > (most := _core.MOST_PHASE_CYCLES):
                 raise ValueError(
                     f"phases.{phase} takes {cycles} cycles on the widest tile; allowed are 0..{most}"
                 )
 
-    def with_costs(self, costs: Mapping[str, Polynomial]) -> Substrate:
-        """The substrate with other costs, which its name tells: "row_dfm:add=3".
+    def with_costs(self, costs: Mapping[str, Any]) -> Substrate:
+        """Substrate with other costs of operations, in words; its name shows them: "row_dfm:add=3".
 
         Raises:
-            SailsimError: a phase that takes too long.
+            SailsimError: a phase takes too many cycles.
         """
-        others = {
-            operation: CycleCost(
-                value=value, unit="cycles", source="set by the user", kind="assumed", low=value, high=value,
-                note="a variation",
-            )
-            for operation, value in costs.items()
-        }  # fmt: skip
-        name = SubstrateReference(self.name, dict(costs))
-        found = self.model_copy(update={"costs": self.costs | others, "name": str(name)})
+        origin: Any = {"source": "set by the user", "kind": "assumed", "note": "a variation"}
+        changed = {}
+        for operation, words in costs.items():
+            cost = parse_cost(words)
+            changed[operation] = CycleCost(value=cost, unit="cycles", low=cost, high=cost, **origin)
+        name = str(FileReference(self.name, costs))
+        varied = self.model_copy(update={"costs": self.costs | changed, "name": name})
         try:
-            found._check_phases()
+            varied._check_phases()
         except ValueError as error:
             raise SailsimError(f"substrate {name}: {error}.") from None
-        return found
+        return varied
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that the substrate is; name, title and citations do not count."""
+        """SHA-256 of the substrate without name, title and citations."""
         content = self.model_dump_json(exclude={"name", "title", "extends", "sources"})
         return hashlib.sha256(content.encode()).hexdigest()
 
     def charges(self) -> dict[str, Charge]:
-        """Energy and area by their places in the file: `energy.add`, `area.cell`, `area.beside.add`."""
+        """Energies and areas by their paths in the file: `energy.add`, `area.cell`, `area.beside.add`."""
         found = {f"energy.{operation}": charge for operation, charge in (self.energy or {}).items()}
         if self.area is not None:
             found |= {"area.cell": self.area.cell, "area.efficiency": self.area.efficiency}
@@ -408,82 +380,59 @@ class Substrate(Frozen):
         return self.costs[operation](n)
 
     def phase_cycles(self, phase: str, **widths: int) -> int:
-        """Cycles of a phase, done once, in a tile with these bits of `WIDTHS`: at least those it names."""
+        """Cycles of a phase, done once, in a tile with these widths in bits (names of `WIDTHS`)."""
 
-        def of(amount: int | str) -> int:
+        def bits(amount: int | str) -> int:
             return amount if isinstance(amount, int) else widths[amount]
 
-        steps = map(ArrayOp.parse, getattr(self.phases, phase))
-        return sum(of(step.times) * self.cycles(step.operation, of(step.n)) for step in steps)
+        ops = map(parse_op, getattr(self.phases, phase))
+        return sum(bits(times) * self.cycles(operation, bits(n)) for times, operation, n in ops)
 
 
-class SubstrateReference(NamedTuple):
-    """What names a substrate: one that ships or a file, and operations that cost other cycles than it says.
+def parse_substrate(text: str) -> FileReference:
+    """Reference to a substrate, such as "row_dfm", "./mine.toml:add=3" or "bit_serial:read=0:add=2n".
 
-    In words "row_dfm", "./mine.toml:add=3", "bit_serial:read=0:add=2n".
-    """
-
-    file: str
-    """The name of one that ships or the path of a file."""
-    costs: dict[str, Polynomial]
-
-    @classmethod
-    def parse(cls, text: str) -> SubstrateReference:
-        """The choice that a text means.
-
-        Raises:
-            ValueError: none; the message goes on after "substrate is", without a full stop.
-        """
-        found = re.fullmatch(r"(.*?)((?::[^:=/]*=[^:=/]*)*)", text, re.DOTALL)
-        assert found is not None  # the first group takes anything
-        file, settings = found.groups()
-        name, _, rest = file.partition(":")
-        known = name in SUBSTRATES.names or name.endswith(".toml")
-        if known and "=" in rest and not rest.endswith(".toml"):
-            # A slash, which no cost has, makes the rest look like a path.
-            settings, file = file[len(name) :] + settings, name
-        if why := SUBSTRATES.problem(file):
-            raise ValueError(why)
-        costs: dict[str, Polynomial] = {}
-        for setting in settings.split(":")[1:]:
-            operation, _, words = (part.strip() for part in setting.partition("="))
-            if operation not in OPERATIONS:
-                raise ValueError(f"{text!r}; allowed before = are {', '.join(OPERATIONS)}, not {operation!r}")
-            if operation in costs:
-                raise ValueError(f"{text!r}, which sets {operation} twice; allowed is once")
-            try:
-                costs[operation] = parse_cost(words)
-            except ValueError as error:
-                raise ValueError(f"{text!r}, where {operation} {error}") from None
-        return cls(file, costs)
-
-    def costs_in_words(self) -> dict[str, str]:
-        """The other cycles by operation, as `parse_cost` reads them."""
-        return {each: in_words(self.costs[each]) for each in OPERATIONS if each in self.costs}
-
-    def __str__(self) -> str:
-        said = (f":{operation}={words}" for operation, words in self.costs_in_words().items())
-        return self.file + "".join(said)
-
-
-def settled_substrate(text: str) -> str:
-    """The one way to write a choice of substrate, so that equal ones are equal texts.
+    The changes are costs in words, in the order of `OPERATIONS`.
 
     Raises:
-        ValueError: as `SubstrateReference.parse`.
+        ValueError: the text is no such reference; the message continues after "substrate is".
     """
-    return str(SubstrateReference.parse(text))
+    found = re.fullmatch(r"(.*?)((?::[^:=/]*=[^:=/]*)*)", text, re.DOTALL)
+    assert found is not None  # the first group takes anything
+    file, settings = found.groups()
+    name, _, rest = file.partition(":")
+    known = name in SUBSTRATES.names or name.endswith(".toml")
+    if known and "=" in rest and not rest.endswith(".toml"):
+        # A slash, which no cost has, makes the rest look like a path.
+        settings, file = file[len(name) :] + settings, name
+    if problem := SUBSTRATES.problem(file):
+        raise ValueError(problem)
+    costs: dict[str, str] = {}
+    for setting in settings.split(":")[1:]:
+        operation, _, words = (part.strip() for part in setting.partition("="))
+        if operation not in OPERATIONS:
+            raise ValueError(f"{text!r}; allowed before = are {', '.join(OPERATIONS)}, not {operation!r}")
+        if operation in costs:
+            raise ValueError(f"{text!r}, which sets {operation} twice; allowed is once")
+        try:
+            costs[operation] = format_cost(parse_cost(words))
+        except ValueError as error:
+            raise ValueError(f"{text!r}, where {operation} {error}") from None
+    return FileReference(file, {each: costs[each] for each in OPERATIONS if each in costs})
+
+
+def canonical_substrate(text: str) -> str:
+    """Canonical text of a reference to a substrate. Raises ValueError as `parse_substrate`."""
+    return str(parse_substrate(text))
 
 
 def substrate_names() -> list[str]:
-    """The substrates that ship."""
+    """Names of the shipped substrates."""
     return list(SUBSTRATES.names)
 
 
 def load_substrate(name_or_path: str | Path) -> Substrate:
-    """Read a substrate: the name of one that ships, or the path of a TOML file.
-
-    Behind it may stand other costs, as in "row_dfm:add=3" (`SubstrateReference`).
+    """Read a substrate: a shipped name or the path of a TOML file, with costs such as "row_dfm:add=3".
 
     Raises:
         SailsimError: one sentence that names the file, the field, the value and what is allowed.
@@ -493,29 +442,24 @@ def load_substrate(name_or_path: str | Path) -> Substrate:
 
 
 def substrate_path(text: str) -> Path | None:
-    """The file that a choice of substrate names; None for a shipped name, and for what is no choice."""
+    """Path in a reference to a substrate; None for a shipped name or a text that is no reference."""
     try:
-        return SUBSTRATES.path(SubstrateReference.parse(text).file)
+        return SUBSTRATES.path(parse_substrate(text).file)
     except ValueError:
         return None
 
 
-@lru_cache(maxsize=64)  # every simulated step asks, and reading takes longer than a step
+@lru_cache(maxsize=64)  # every simulated step loads it, and reading takes longer than a step
 def _load(text: str, _stamp: Stamp) -> Substrate:
-    """A file is read again only when it has changed."""
+    """Read a substrate; ``_stamp`` has a changed file read again."""
     try:
-        choice = SubstrateReference.parse(text)
+        file, costs = parse_substrate(text)
     except ValueError as error:
         raise SailsimError(f"substrate is {error}.") from None
-    found = _validated(choice.file)
-    return found.with_costs(choice.costs) if choice.costs else found
-
-
-def _validated(name_or_path: str) -> Substrate:
     allowed = "a field of a substrate file; docs/systems.md lists what is"
-    found = validated(Substrate, SUBSTRATES.read(name_or_path), name_or_path, allowed)
-    if found.name in substrate_names() and found.name != name_or_path:
+    substrate = validate(Substrate, SUBSTRATES.read(file), file, allowed)
+    if substrate.name in SUBSTRATES.names and substrate.name != file:
         raise SailsimError(
-            f"{name_or_path}: name is {found.name!r}, the name of a substrate that ships; allowed is another."
+            f"{file}: name is {substrate.name!r}, the name of a substrate that ships; allowed is another."
         )
-    return found
+    return substrate.with_costs(costs) if costs else substrate

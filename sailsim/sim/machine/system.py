@@ -1,12 +1,10 @@
-"""Machines as data: what a system file may say, field by field, with units and bounds.
+"""Models of system files: CPU servers and GPUs, field by field, with units and bounds.
 
-One file builds the machine of the fast engine and of gem5. Every number is a `Quantity`, so nothing here has
-a default: what a machine is, is written in its file (`systems/*.toml`). Its memory is in `dram`, its
-units in `pim`.
+The fast engine and gem5 read the same files. Numbers are `Quantity` values without defaults, so a file is
+complete. Memory is in `dram`, PIM units are in `pim`.
 
-Other accelerators' backends are modules of `sailsim.sim.backends`, found by their names in that folder; a
-machine names one in `[accelerator] backend = "..."`, whose section model checks the rest. No list of them
-exists, so a new one is a module and a system file.
+Backends of other accelerators are the modules in `sailsim.sim.backends`. A system names one in `[accelerator]
+backend = "..."`, and that module's model checks the section. A new one is a module and a system file.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from dataclasses import replace
 from importlib import import_module, resources
 from math import inf
 from types import ModuleType
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -33,7 +31,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, ChoiceRule, Frozen, Quantity, QuantityRule
+from sailsim.base.quantity import Choice, ChoiceRule, FrozenModel, Quantity, QuantityRule
 from sailsim.sim.machine.catalog import (
     Bandwidth,
     BytesPerCycle,
@@ -46,19 +44,19 @@ from sailsim.sim.machine.catalog import (
     Ways,
     first_problem,
 )
-from sailsim.sim.machine.dram import Dram, Memory, MemoryPath, MemoryReader, MemorySystem
+from sailsim.sim.machine.dram import Memory, MemoryPath, MemoryReader, MemorySystem
 from sailsim.sim.machine.pim import NBWS, Pim
 
 _FOLDER = "sailsim.sim.backends"
 SECTION_PROBLEM = "section_problem"
-"""Type of the error of a section that its backend refuses; `tables.sentence` knows it."""
+"""Type of the pydantic error for a section that its backend refuses (`catalog.first_problem`)."""
 
 
-class AcceleratorSpec(Frozen):
-    """What `[accelerator]` says, in any backend's words."""
+class AcceleratorSpec(FrozenModel):
+    """Section `[accelerator]`; each backend has its own subclass."""
 
     backend: str
-    """Which module of `sailsim.sim.backends` reads it."""
+    """Backend: the name of a module of `sailsim.sim.backends`."""
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -66,22 +64,22 @@ class AcceleratorSpec(Frozen):
     ) -> JsonSchemaValue:
         if cls is not AcceleratorSpec:
             return handler(schema)
-        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in section_models().values()]}
+        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in spec_models().values()]}
 
 
 def backend_modules() -> tuple[str, ...]:
-    """The modules of backends, in alphabetical order."""
+    """Names of the modules of backends, in alphabetical order."""
     folder = str(resources.files("sailsim.sim") / "backends")
     return tuple(sorted(module.name for module in pkgutil.iter_modules([folder])))
 
 
 def backend_module(name: str) -> ModuleType:
-    """The module of a backend, loaded when it is asked for first."""
+    """Module of a backend, loaded at its first use."""
     return import_module(f"{_FOLDER}.{name}")
 
 
-def section_models() -> dict[str, type[AcceleratorSpec]]:
-    """Backend -> model of its section, of those that have one: what their `accelerator` method takes."""
+def spec_models() -> dict[str, type[AcceleratorSpec]]:
+    """Backend -> model of its section, for backends that have one."""
     found = {}
     for name in backend_modules():
         model = getattr(backend_module(name), "SPEC", None)
@@ -91,129 +89,141 @@ def section_models() -> dict[str, type[AcceleratorSpec]]:
 
 
 def _section(table: Any) -> AcceleratorSpec:
-    """The section of a table, checked by the model of the backend that it names."""
+    """Section of a table, checked by the model of its backend."""
     if isinstance(table, AcceleratorSpec):
         return table
-    models = section_models()
-    named = table.get("backend") if isinstance(table, dict) else None
-    problem = f"backend is {named!r}; allowed are {', '.join(models)}"
-    if named in models:
+    models = spec_models()
+    name = table.get("backend") if isinstance(table, dict) else None
+    problem = f"backend is {name!r}; allowed are {', '.join(models)}"
+    if name in models:
         try:
-            return models[named].model_validate(table)
+            return models[name].model_validate(table)
         except ValidationError as error:
-            fields = ", ".join(models[named].model_fields)
-            problem = first_problem(error, f"a field of backend {named}; allowed are {fields}")
+            fields = ", ".join(models[name].model_fields)
+            problem = first_problem(error, f"a field of backend {name}; allowed are {fields}")
     raise PydanticCustomError(SECTION_PROBLEM, "{text}", {"text": problem})
 
 
-class CoreSpec(Frozen):
-    """The host's cores. The fast engine uses count, clock and peak rates; gem5 an O3 core with all."""
+class CoreSpec(FrozenModel):
+    """Cores of the host. The fast engine uses count, clock and peak rates; gem5 an O3 core with all."""
 
     count: Annotated[Quantity, QuantityRule("cores", least=1, whole=True)]
+    """Number of cores."""
     clock: Clock
+    """Clock of the cores."""
     isa: Annotated[Choice, ChoiceRule("armv8.2-a+dotprod", "armv8.4-a+sve+i8mm", "armv9-a+sve2+i8mm")]
-    """What kernels may use: SDOT alone (Neoverse N1), SVE and i8mm (V1), or SVE2 and i8mm (N2, V2)."""
+    """Instructions that kernels may use: SDOT (Neoverse N1), SVE and i8mm (V1), or SVE2 and i8mm (N2, V2)."""
     fetch_width: Annotated[Quantity, QuantityRule("instr/cycle", least=1, whole=True)]
     issue_width: Annotated[Quantity, QuantityRule("ops/cycle", least=1, whole=True)]
-    """Rename, dispatch, issue and commit width."""
+    """Width of rename, dispatch, issue and commit."""
     rob: Entries
+    """Reorder buffer."""
     iq: Entries
+    """Issue queue."""
     lq: Entries
+    """Load queue."""
     sq: Entries
+    """Store queue."""
     int_registers: Annotated[Quantity, QuantityRule("registers", least=33, whole=True)]
     vector_registers: Annotated[Quantity, QuantityRule("registers", least=33, whole=True)]
     load_latency: Cycles
     vector_load_latency: Cycles
     fma_latency: Cycles
     table_latency: Cycles
-    """TBL of one or two registers."""
+    """Latency of TBL with one or two registers."""
     mispredict: Cycles
     simd_pipes: Annotated[Quantity, QuantityRule("pipes", least=1, whole=True)]
     simd_width: Annotated[Quantity, QuantityRule("bits", least=64, whole=True)]
     int8_macs: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
-    """Peak of one core with SDOT."""
+    """Peak rate of one core with SDOT."""
     fp32_flops: Annotated[Quantity, QuantityRule("FLOP/cycle", above=0)]
-    """Peak of one core; a fused multiply-add is two."""
+    """Peak rate of one core; a fused multiply-add is two operations."""
 
 
-class Cache(Frozen):
-    """A private cache."""
+class Cache(FrozenModel):
+    """Private cache of a core."""
 
     size: Annotated[Quantity, QuantityRule("KiB", above=0)]
     ways: Ways
     line: Line
     latency: Cycles
-    """Load to use, core cycles."""
+    """Load-to-use latency, in core cycles."""
     mshrs: Entries
+    """Outstanding misses (MSHRs)."""
 
 
 class L2(Cache):
-    """The private second level, the core's gate to everything shared."""
+    """Private second-level cache, through which a core reaches everything shared."""
 
     bandwidth: BytesPerCycle
-    """What one core can read from it, per core cycle."""
+    """Read bandwidth of one core, per core cycle."""
 
 
-class LastLevelCache(Frozen):
-    """The shared cache: slices on a mesh."""
+class LastLevelCache(FrozenModel):
+    """Shared last-level cache (LLC): slices on a mesh."""
 
     slices: Annotated[Quantity, QuantityRule("slices", least=1, most=64, whole=True)]
     slice_size: Annotated[Quantity, QuantityRule("MiB", above=0)]
     ways: Ways
     line: Line
     latency: Latency
-    """Load to use."""
+    """Load-to-use latency of a core."""
     clock: Clock
-    """Of the mesh and of the slices' SRAM."""
+    """Clock of the mesh and of the slices' SRAM."""
     mshrs: Entries
     """Transactions that one slice tracks."""
     core_bandwidth: BytesPerCycle
-    """What one core can read from it, per core cycle."""
+    """Read bandwidth of one core, per core cycle."""
 
     @property
     def size(self) -> int:
-        """Bytes of all slices."""
+        """Capacity of all slices, in bytes."""
         return self.slices.whole * int(self.slice_size.si)
 
     def slice_size_in(self, slices: float) -> float:
-        """What `slice_size` must be for another number of slices to make a cache of the same size."""
+        """Slice size in MiB with which another number of slices makes a cache of the same capacity."""
         return float(self.slices.value) * float(self.slice_size.value) / slices
 
 
-class ProgramAttention(Frozen):
-    """How the program `decode` attends (`workloads/kernels/decode`, `AttentionModel`): threads take turns at
-    runs of positions of a head of keys, then at heads of queries, and ask for the cache ahead."""
+class ProgramAttention(FrozenModel):
+    """Attention of the program `decode` (`workloads/kernels/decode`, `AttentionModel`).
+
+    Threads take turns at runs of positions of a key head, then at query heads, and prefetch the KV cache. The
+    cache holds floats or 8-bit codes; fields `codes_...` are for the latter.
+    """
 
     positions: Entries
-    """Of a run; a head's last one may be shorter."""
+    """Positions of a run; the last run of a head may be shorter."""
     widening: Annotated[Quantity, QuantityRule("cycles", above=0)]
-    """To turn a number of the cache into a float, once for the heads of queries that share it."""
+    """Cycles to convert a number of the KV cache to a float, once for all query heads that share it."""
     head: Annotated[Quantity, QuantityRule("cycles", least=0)]
-    """Of a head of queries over floats beside its products, however long the sequence."""
+    """Cycles of a query head over a float KV cache besides its products, for any sequence length."""
     barriers: Annotated[Quantity, QuantityRule("barriers", least=0, whole=True)]
-    """That threads meet at over floats beside the one at the end."""
+    """Barriers over a float KV cache besides the last one."""
     codes_keys: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
-    """Products with keys in a cycle over a cache of 8-bit codes, where a key serves one head of queries."""
+    """Rate of products with keys over a KV cache of 8-bit codes, where a key serves one query head."""
     codes_keys_shared: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
-    """The same where it serves four; between and beyond, cycles go with the keys for a head."""
+    """Rate of products with 8-bit keys where a key serves four query heads. For other numbers, cycles are
+    linear in keys per query head."""
     codes_values: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
-    """As `codes_keys`, with values."""
+    """Rate of products with 8-bit values, where a value serves one query head."""
     codes_values_shared: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
-    """As `codes_keys_shared`."""
+    """Rate of products with 8-bit values where a value serves four query heads."""
     codes_outputs: Entries
-    """Numbers of a head's values that a thread works on at a time there."""
+    """Numbers of a head's 8-bit values that a thread processes at a time."""
     codes_start: Annotated[Quantity, QuantityRule("cycles", least=0)]
-    """Of as many numbers beside, a thread, however long the sequence: all threads begin in one place."""
+    """Cycles per thread and `codes_outputs` numbers, for any length: all threads start in one place."""
     softmax: Annotated[Quantity, QuantityRule("cycles", least=0)]
-    """Of a score between both products, by cores or units: softmax and rounding; a head is on one thread."""
+    """Cycles of softmax and rounding per score, whether cores or units computed the score; a head is on one
+    thread."""
     score_copy: Annotated[Quantity, QuantityRule("cycles", least=0)]
-    """Of a score that units made: its softmax reads it out of their tiles first."""
+    """Cycles to read a score that units computed out of their tiles, before its softmax."""
     codes_score: Annotated[Quantity, QuantityRule("cycles", least=0)]
-    """Of a score that cores made over codes: its way from core to core, or out of caches beyond the L1."""
+    """Cycles to move a score that cores computed over 8-bit codes to another core, or from beyond L1."""
     codes_head: Annotated[Quantity, QuantityRule("cycles", least=0)]
-    """Of a head of queries there beside, however long the sequence."""
+    """Cycles of a query head over 8-bit codes besides its products, for any sequence length."""
     codes_barriers: Annotated[Quantity, QuantityRule("barriers", least=0, whole=True)]
-    """As `barriers`."""
+    """Barriers over a KV cache of 8-bit codes besides the last one."""
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
@@ -226,59 +236,63 @@ class ProgramAttention(Frozen):
         return self
 
 
-class HostSoftware(Frozen):
-    """What the software on the cores costs around the PIM units."""
+class HostSoftware(FrozenModel):
+    """Costs of the host software on the cores."""
 
     simd_share: Share
     """Share of the peak fp32 rate that norm, RoPE, softmax and quantization reach."""
     attention_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
-    """Products of attention that a thread does in a cycle; a head of a sequence is on one thread, but of
-    `program`, where they are those of floats alone."""
+    """Rate of attention's products on a thread. A head of a sequence is on one thread, except in `program`,
+    where the rate is for a float KV cache alone."""
     attention_ahead: Share | None = None
-    """Share of attention's computing that goes on while it reads the cache; None: they take turns."""
+    """Share of attention's computation that overlaps reads of the KV cache; missing: none."""
     program: ProgramAttention | None = None
-    """Attention of this project's program; None: that of measured software, at `attention_rate` alone."""
+    """Attention of this project's program; missing: measured software, with `attention_rate` alone."""
     lines_share: Annotated[Quantity, QuantityRule("ratio", above=0, most=1)] | None = None
-    """Share of the lines that its L2 can have under way to DRAM which a core does have; None: all."""
+    """Share of the lines its L2 can have in flight to DRAM that a core does have in flight; missing: all."""
     float_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)] | None = None
-    """Products of a thread in a cycle where the weights are floats, which no PIM unit takes; None: such
-    weights are refused."""
+    """Rate of a thread's products with float weights, which PIM units do not take; missing: such weights are
+    refused."""
     grid_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)] | None = None
-    """The same where one code stands for several weights (IQ1, IQ2, IQ3)."""
+    """Rate of a thread's products where one code stands for several weights (IQ1, IQ2, IQ3); missing: such
+    weights are refused."""
     barrier: Annotated[Quantity, QuantityRule("ns", least=0)]
-    """What each thread adds to the time in which the threads of an operation meet."""
+    """Time that each thread adds to the barrier at the end of an operation."""
     product_overhead: Annotated[Quantity, QuantityRule("ns", least=0)]
-    """What a matrix product of the cores loses beside its barrier, whatever its size and the threads."""
+    """Overhead of a matrix product on the cores besides its barrier, for any size and number of threads."""
     bare_metal: Annotated[Quantity, QuantityRule("ns", least=0)] | None = None
-    """What every product loses besides, on cores or units, on bare metal; 0: a virtual machine loses nothing.
-    None: not said which, nothing is lost and the interval holds both."""
+    """Further overhead of every product, on cores or units, on bare metal; 0 for a virtual machine. Missing:
+    unknown which; no overhead is added and the interval covers both."""
     hand_over_share: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)]
-    """Share of it that is work around a product, which the cores do as well where a PIM unit multiplies:
-    rounding activations, the norm of a single row, handing over from one operation to the next."""
+    """Share of `product_overhead` that is work around a product, which the cores also do for a PIM unit:
+    rounding of activations, the norm of a single row, handing over from one operation to the next."""
     submit: Latency
-    """Preparing one descriptor and handing it to a unit with LUTMM; a thread does one after the other."""
+    """Time to prepare a descriptor and submit it to a unit with LUTMM, one after the other on a thread."""
     poll: Latency
-    """From a unit's completion record to the core that waits for it, and the time to read one record."""
+    """Time from a unit's completion record to the waiting core, and the time to read one record."""
     result_copy: Annotated[Quantity, QuantityRule("cycles", above=0)] | None = None
-    """What a thread takes to copy a scaled result of the units to where the next operation reads it; of
-    products that share an input the last one's count, the others' are copied meanwhile. None: units leave
-    them there."""
+    """Cycles of a thread to copy a scaled result of the units to the input of the next operation; missing: no
+    copy. Of products with the same input only the last one's copies take time, the others' overlap."""
     convert_cycles: Annotated[Quantity, QuantityRule("cycles", above=0)]
-    """What a thread takes to make a float of an integer sum of the units, scale and add it; and as much for
+    """Cycles of a thread to convert an integer sum of the units to float, scale and add it, and as many for
     each scale, which serves all rows of a batch."""
 
 
-class _MachineFile(Frozen):
-    """What every machine has."""
+class _SystemFile(FrozenModel):
+    """Fields that all system files share."""
 
     format: Literal[1]
     """Version of this layout."""
     name: str
     title: str
     extends: tuple[str, ...] = ()
-    """The files that this one was built on, nearest first (filled when the file is read)."""
+    """Files that this one extends, nearest first (filled when the file is read)."""
     sources: dict[str, str]
-    """Citations that quantities refer to by key."""
+    """Citations that values refer to by key."""
+
+    def __hash__(self) -> int:
+        """Identity as hash, so that caches by system need not compare all its values."""
+        return id(self)
 
     @field_validator("name")
     @classmethod
@@ -289,19 +303,19 @@ class _MachineFile(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that the machine is, for keys of results; name, title and citations do not count."""
+        """SHA-256 of the system without name, title and citations, for keys of results."""
         return hashlib.sha256(json.dumps(self._content()).encode()).hexdigest()
 
     def _content(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"name", "title", "extends", "sources"}, by_alias=True)
 
     def citation(self, source: str) -> str:
-        """The full citation behind a quantity's `source`."""
+        """Full citation of a value's ``source``."""
         return self.sources.get(source, source)
 
 
-class System(_MachineFile):
-    """A CPU server, with PIM units (`pim`) or without."""
+class System(_SystemFile):
+    """CPU server, with or without an accelerator."""
 
     kind: Literal["cpu"]
     cores: CoreSpec
@@ -313,14 +327,14 @@ class System(_MachineFile):
     host: HostSoftware
     pim: Pim | None = None
     accelerator: Annotated[SerializeAsAny[AcceleratorSpec], BeforeValidator(_section)] | None = None
-    """Another accelerator than `pim`: which, and what it is, in its backend's fields."""
+    """Accelerator other than `pim`, with the fields of its backend."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.accelerator is not None and self.has_pim:
             raise ValueError("accelerator stands beside an enabled pim; allowed is one of the two")
         if self.pim is not None:
-            # The widths of an ordinary tile; a run's own widths are checked when it is timed.
+            # An ordinary tile's widths; those of a run are checked when it is timed.
             try:
                 unit = _core.SliceConfig(self.unit_text())
                 _core.plan_tile(
@@ -332,23 +346,19 @@ class System(_MachineFile):
 
     @property
     def has_pim(self) -> bool:
-        """Whether GEMVs can go to PIM units on this machine."""
+        """Whether the system has enabled PIM units."""
         return self.pim is not None and self.pim.enabled
 
     def require_pim(self) -> Pim:
-        """Its PIM units.
-
-        Raises:
-            SailsimError: it has none, or they are switched off.
-        """
+        """PIM units. Raises SailsimError if there are none, or if they are disabled."""
         if self.pim is None or not self.has_pim:
             raise self._without_pim()
         return self.pim
 
     def _without_pim(self) -> SailsimError:
-        """That it has no units, with machines of its family that have some."""
+        """Error for missing units, which names related systems with units."""
         other = self.accelerator
-        its = "" if other is None else f", its accelerator has backend {other.backend}"
+        backend = "" if other is None else f", its accelerator has backend {other.backend}"
         bases = {f'extends = "{name}"' for name in (self.name, *self.extends)}
         texts = {
             file.name: file.read_text("utf-8")
@@ -359,61 +369,59 @@ class System(_MachineFile):
             for name, text in texts.items()
             if "\n[pim]\n" in text and any(base in text.partition("[pim]")[0] for base in bases)
         )
-        these = f"{' or '.join(near[:2])} has some" if near else "allowed is one with PIM units"
+        advice = f"{' or '.join(near[:2])} has some" if near else "allowed is one with PIM units"
         return SailsimError(
-            f"system {self.name} has no enabled [pim] section, so no units{its}; {these}, and "
+            f"system {self.name} has no enabled [pim] section, so no units{backend}; {advice}, and "
             "`sailsim run` takes it as cores alone."
         )
 
     @property
     def backend(self) -> str | None:
-        """The module of `sailsim.sim.backends` that runs its matrix products; None: the cores alone do."""
+        """Backend that runs matrix products, a module of `sailsim.sim.backends`; None for cores alone."""
         if self.accelerator is not None:
             return self.accelerator.backend
         return "sail" if self.has_pim else None
 
     @property
     def unit_convert(self) -> str:
-        """Where a unit converts that answers a descriptor by itself: cores that convert are not asked."""
+        """Place of conversion (`Pim.convert`) for a descriptor without cores, which cannot convert then."""
         if self.pim is None or self.pim.convert.value == "cores":
             return "memory"
         return str(self.pim.convert.value)
 
     def _content(self) -> dict[str, Any]:
         content = super()._content()
-        if self.pim is not None:  # wherever its file lies: what is in it counts
+        if self.pim is not None:  # the content counts, not the path
             content["pim"]["substrate"]["value"] = self.pim.load_substrate().digest
         return content
 
     def unit_text(self, **overrides: Any) -> str:
-        """One of its PIM units in the text form that the C++ core, gem5 and the emulator read.
-
-        `overrides` as in `Pim.unit_text`.
+        """Text form of a PIM unit for the C++ core, gem5 and the emulator; overrides as in `Pim.unit_text`.
 
         Raises:
-            ValueError: a field that no unit has.
-            SailsimError: the machine has no PIM section, or a substrate that cannot be read.
+            ValueError: an override that is no field of a unit.
+            SailsimError: there is no section `pim`, or the substrate cannot be read.
         """
         if self.pim is None:
             raise self._without_pim()
         slices = overrides.pop("slices", self.llc.slices.whole)
-        rate = weights_rate(self, max(1, slices))  # none at all the core refuses
+        rate = weights_rate(self, max(1, slices))  # the core refuses 0
         return self.pim.unit_text(slices, rate, **overrides)
 
     def slice_config(self, **overrides: Any) -> _core.SliceConfig:
-        """The C++ core's view of one PIM unit; `overrides` as in `unit_text`.
+        """Configuration of a PIM unit in the C++ core; overrides as in `Pim.unit_text`.
 
         Raises:
             ValueError: as `unit_text`.
-            SailsimError: as `unit_text`, and for choices that no unit has together.
+            SailsimError: as `unit_text`, and for choices that exclude each other.
         """
         return self.config_of(self.unit_text(**overrides))
 
     def config_of(self, unit: str) -> _core.SliceConfig:
-        """The C++ core's view of one of its units in text form.
+        """Configuration of a unit's text form in the C++ core.
 
         Raises:
-            SailsimError: choices that no unit has together, such as a substrate and a place of conversion.
+            SailsimError: choices that exclude each other, such as a substrate and a place of conversion.
         """
         try:
             return _core.SliceConfig(unit)
@@ -422,141 +430,130 @@ class System(_MachineFile):
 
 
 def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
-    """A unit's ways to the LLC and, in long streams, to DRAM.
+    """Paths of a unit to the LLC and, for long streams, to DRAM.
 
-    The published latencies are a core's: a unit has no private caches to cross, and a stream finds its DRAM
-    row open. Refreshes are part of a mean latency; they block, so what is faster between them is so by
-    1 / (1 - their share).
+    The published latencies are a core's. A unit has no private caches to cross, and a stream finds its DRAM
+    row open. The mean latency has refreshes in it, which block all accesses; time saved between refreshes so
+    counts 1 / (1 - refresh share) in the mean.
     """
-    pim, llc, dram = system.pim, system.llc, Dram(system.memory, system.llc.line.whole)
+    pim, llc, dram = system.pim, system.llc, system.memory
     assert pim is not None
     port, line = pim.port.value * pim.clock.si, llc.line.whole
     private = system.l2.latency.value / system.cores.clock.si
     chip = max(llc.latency.si - private, line / port)
-    saved = private + system.memory.timing.trcd.si
-    far = max(system.memory.latency.si - saved / (1 - dram.refreshing), chip)
-    own = (port, pim.mshrs.whole, line)
-    return MemoryPath(chip, *own), MemoryPath(far, *own)
+    saved = private + dram.timing.trcd.si
+    far = max(dram.latency.si - saved / (1 - dram.refresh_share), chip)
+    return MemoryPath(chip, port, pim.mshrs.whole, line), MemoryPath(far, port, pim.mshrs.whole, line)
 
 
 def weights_rate(system: System, slices: int) -> float:
-    """Bytes/s of weights that memory brings each of `slices` that read by themselves: its share of DRAM, or
-    what its port and its lines under way let it have."""
-    share, stream = _streamed_share(system), _stream(system, slices)
-    asked = slices * memory_paths(system)[1].rate
-    reader = replace(stream, demand=asked / share, window=stream.window / share)
+    """Bandwidth of weights at each of ``slices`` slices that alone read DRAM, in bytes/s.
+
+    It is bound by the share of DRAM, the port, or the lines in flight.
+    """
+    share, stream = _stream_share(system), _weight_stream(system, slices)
+    demand = slices * memory_paths(system)[1].rate
+    reader = replace(stream, demand=demand / share, window=stream.window / share)
     return _core.alone(system.memory.peak, reader.fields, 0.0) * share / slices
 
 
-def window(system: System) -> float:
-    """Bytes that one core has under way to DRAM."""
+def core_window_bytes(system: System) -> float:
+    """Bytes that one core has in flight to DRAM."""
     share = system.host.lines_share
     return system.l2.mshrs.value * system.l2.line.value * (share.value if share is not None else 1.0)
 
 
-def server_memory(system: System, threads: int, stream_limit: float = inf) -> MemorySystem:
-    """A server's DRAM beside `threads` cores and a stream of weights that waits nowhere on chip.
+def host_memory_system(system: System, threads: int, stream_limit: float = inf) -> MemorySystem:
+    """Memory system of ``threads`` cores and a weight stream without prefetching.
 
-    The stream asks for `stream_limit` bytes/s at most and shares DRAM with the cores max-min fair.
+    The stream demands at most ``stream_limit`` bytes/s and shares DRAM with the cores max-min fair.
     """
-    dram = Dram(system.memory, system.llc.line.whole)
+    queue = system.memory.burst_seconds(system.llc.line.whole)
     return MemorySystem(
         peak=system.memory.peak,
-        read_share=_streamed_share(system),
+        read_share=_stream_share(system),
         write_share=system.memory.write_share.value,
         stream_limit=stream_limit,
         depth=0,
         background=False,
         buffer=0.0,
-        cores=MemoryReader(inf, threads * window(system), system.memory.latency.si, queue=dram.queue),
+        cores=MemoryReader(inf, threads * core_window_bytes(system), system.memory.latency.si, queue=queue),
     )
 
 
-def _streamed_share(system: System) -> float:
-    """Share of the DRAM peak that streams of reads get: as measured, or what the device's times allow."""
-    dram = Dram(system.memory, system.llc.line.whole)
-    return min(system.memory.read_share.value, dram.reads(dram.lines_of_row))
+def _stream_share(system: System) -> float:
+    """Share of the DRAM peak that streams of reads reach: as measured, or as the device's timing allows."""
+    memory, line = system.memory, system.llc.line.whole
+    return min(memory.read_share.value, memory.reads(line, memory.lines_per_row(line)))
 
 
-def memory(system: System, threads: int = 1) -> MemorySystem:
-    """DRAM, what `threads` cores and the units have under way to it and the room for waiting weights."""
+def memory_system(system: System, threads: int = 1) -> MemorySystem:
+    """Memory system of ``threads`` cores and the PIM units' weight stream, with its prefetch buffer."""
     pim, llc = system.pim, system.llc
     assert pim is not None
-    way, slices = memory_paths(system)[1], llc.slices
-    room = pim.prefetch_share.value * llc.size
-    server = server_memory(system, threads, stream_limit=slices.value * way.rate)
+    buffer = pim.prefetch_share.value * llc.size
     return replace(
-        server,
+        host_memory_system(system, threads, llc.slices.value * memory_paths(system)[1].rate),
         depth=pim.prefetch_depth.whole,
         background=pim.prefetch_priority.value == "background",
-        buffer=room if room >= llc.line.value else 0.0,  # what holds no line holds nothing
-        stream=_stream(system, slices.whole),
+        buffer=buffer if buffer >= llc.line.value else 0.0,  # smaller than a line: nothing fits
+        stream=_weight_stream(system, llc.slices.whole),
     )
 
 
-def _stream(system: System, slices: int) -> MemoryReader:
-    """The weight stream to some slices."""
+def _weight_stream(system: System, slices: int) -> MemoryReader:
+    """Weight stream of some slices as a reader."""
     pim, line = system.pim, system.llc.line
     assert pim is not None
-    under_way = slices * pim.mshrs.value * line.value
-    queue = Dram(system.memory, line.whole).queue
-    return MemoryReader(inf, under_way, memory_paths(system)[1].latency, slices, queue)
+    in_flight, queue = slices * pim.mshrs.value * line.value, system.memory.burst_seconds(line.whole)
+    return MemoryReader(inf, in_flight, memory_paths(system)[1].latency, slices, queue)
 
 
-class GpuKernels(Frozen):
-    """What the baselines' software reaches on a GPU.
+class GpuKernels(FrozenModel):
+    """Rates that the baselines' software reaches on a GPU.
 
-    Where a file has nothing, those GPUs stand for it that the constant was measured on.
+    Where a file has none, rates from the GPUs that the constant was measured on are used.
     """
 
     read_share: Share | None = None
-    """Of `memory_bandwidth`: weights of four bits, llama.cpp."""
+    """Share of `memory_bandwidth` that llama.cpp reaches with four-bit weights."""
     prompt_share: Share | None = None
-    """Of `fp16_flops`: whole prompts, llama.cpp."""
+    """Share of `fp16_flops` that llama.cpp reaches on whole prompts."""
     layer_overhead: Latency | None = None
-    """Launches and small kernels of a layer, llama.cpp; where a file has none, the fits' own."""
+    """Launches and small kernels of a layer in llama.cpp; missing: the fitted value."""
     batch_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)] | None = None
-    """Of an SM: llama.cpp's matrix kernel for 9 to 64 rows."""
+    """Rate of an SM in llama.cpp's matrix kernel for 9 to 64 rows."""
     prompt_share_f16: Share | None = None
-    """Of `fp16_flops`: whole prompts in 16 bits, vLLM."""
+    """Share of `fp16_flops` that vLLM reaches on whole prompts in 16 bits."""
     host_points: Annotated[Quantity, QuantityRule("points", above=0)] | None = None
-    """Geekbench 6 single-core score of the processor beside the GPU, vLLM."""
+    """Geekbench 6 single-core score of the host's processor, for vLLM."""
     lone_heads: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)] | None = None
-    """How far query heads read keys alone beside prompts and in windows, vLLM; where a file has none, 1."""
+    """Degree to which query heads read keys separately in vLLM's mixed steps and windows; default 1."""
     read_share_w4: Share | None = None
-    """Of `memory_bandwidth`: LMDeploy's four-bit kernels."""
+    """Share of `memory_bandwidth` that LMDeploy's four-bit kernels reach."""
     compute_share_w4: Share | None = None
-    """Of `fp16_flops`: the same."""
+    """Share of `fp16_flops` that LMDeploy's four-bit kernels reach."""
     layer_overhead_w4: Latency | None = None
-    """Launches and small kernels of a layer: the same."""
+    """Launches and small kernels of a layer in LMDeploy with four-bit weights."""
     row_overhead_w4: Latency | None = None
-    """Work of a sequence and step: the same."""
+    """Work for each sequence and step in LMDeploy with four-bit weights."""
 
 
-class Gpu(_MachineFile):
-    """A GPU as a baseline needs it."""
+class Gpu(_SystemFile):
+    """GPU of a baseline."""
 
     kind: Literal["gpu"]
     memory_bandwidth: Bandwidth
+    """Peak bandwidth of its memory."""
     memory_size: Annotated[Quantity, QuantityRule("GB", above=0)]
+    """Capacity of its memory."""
     fp16_flops: Annotated[Quantity, QuantityRule("TFLOP/s", above=0)]
-    """Dense, tensor cores."""
+    """Dense fp16 peak rate of the tensor cores."""
     fp32_flops: Annotated[Quantity, QuantityRule("TFLOP/s", above=0)]
     sms: Annotated[Quantity, QuantityRule("SMs", least=1, whole=True)]
+    """Streaming multiprocessors."""
     clock: Clock
-    """Boost."""
+    """Boost clock."""
     l2: Annotated[Quantity, QuantityRule("MiB", above=0)]
     tdp: Annotated[Quantity, QuantityRule("W", above=0)]
     kernels: GpuKernels = GpuKernels()
-
-
-class IdentityKey(NamedTuple):
-    """A machine as a key of what is made of it: equal to itself alone, whatever it would take to compare."""
-
-    system: System
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, IdentityKey) and self.system is other.system
-
-    def __hash__(self) -> int:
-        return id(self.system)

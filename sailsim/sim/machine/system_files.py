@@ -1,7 +1,7 @@
-"""System files, read, varied and written: errors name the field, the value and what is allowed.
+"""Reading, variation and writing of system files; errors name the field, the value and what is allowed.
 
-A varied machine is written as a file that extends the one it varies. `load_system` of that file gives an
-equal machine, so every point of a study can be run again by its file.
+A varied system is written as a file that extends the original. `load_system` of that file gives an equal
+system, so every point of a study can be run again from its file.
 """
 
 from __future__ import annotations
@@ -10,60 +10,50 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from sailsim.base.arguments import A_PATH, check_type, shown
+from sailsim.base.arguments import PATH_TYPES, check_type, short_text
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.hints import nearest
-from sailsim.base.quantity import Choice, Frozen, Quantity, is_number, within_64_bits
-from sailsim.sim.machine.catalog import (
-    DRAM_TYPES,
-    Catalog,
-    Table,
-    completed,
-    field_of,
-    over_machine,
-    sentence,
-    validated,
-)
+from sailsim.base.quantity import Choice, FrozenModel, Quantity, is_number
+from sailsim.sim.machine import catalog
+from sailsim.sim.machine.catalog import DRAM_TYPES, Catalog, FileReference, Table, Value, canonical_number
 from sailsim.sim.machine.pim import AUTO
-from sailsim.sim.machine.substrate import SubstrateReference, substrate_path
+from sailsim.sim.machine.substrate import canonical_substrate, parse_substrate, substrate_path
 from sailsim.sim.machine.system import Gpu, System
 
-Value = int | float | str | bool
 Leaf = Quantity | Choice
 _M = TypeVar("_M", bound=System | Gpu)
 
-A_VARIATION = "a variation"
-"""The note of a value that `vary` has changed: its range holds the old value too, and is not its own."""
+VARIATION_NOTE = "a variation"
+"""Note of a value changed by `vary`, whose range is the old one, widened to hold the new value."""
 _SOURCED = (Quantity, Choice)
 
 
-def leaves(machine: Frozen, prefix: str = "") -> dict[str, Leaf]:
-    """Every sourced value of a machine by its dotted path (`pim.clock`), in the order of the file."""
+def leaves(machine: FrozenModel, prefix: str = "") -> dict[str, Leaf]:
+    """Sourced values of a system by their dotted paths (`pim.clock`), in the order of the file."""
     return {path: value for path, value in values(machine, prefix) if isinstance(value, _SOURCED)}
 
 
-def leaves_and_words(machine: Frozen) -> dict[str, Leaf | str]:
-    """`leaves`, and beside them an NBW that is each tensor's own: a word without a source."""
+def leaves_and_auto(machine: FrozenModel) -> dict[str, Leaf | str]:
+    """Sourced values of a system, and a `pim.nbw` of "auto", which has no source."""
     return leaves(machine) | {path: value for path, value in values(machine) if value == AUTO}
 
 
-def value_of(said: Leaf | str) -> Value:
-    """What such a field says."""
-    return said if isinstance(said, str) else said.value
+def value_of(leaf: Leaf | str) -> Value:
+    """Value of a field, with or without a source."""
+    return leaf if isinstance(leaf, str) else leaf.value
 
 
-def values(section: Frozen, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a section and of those in it by its dotted path, sourced or not."""
+def values(section: FrozenModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of each field of a section and its inner sections, sourced or not."""
     for name, value in section:
-        if isinstance(value, Frozen) and not isinstance(value, _SOURCED):
+        if isinstance(value, FrozenModel) and not isinstance(value, _SOURCED):
             yield from values(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
@@ -76,25 +66,31 @@ def vary(
     name: str | None = None,
     title: str | None = None,
     source: str = "varied by the caller",
-    note: str = A_VARIATION,
+    note: str = VARIATION_NOTE,
     read_from: str = "",
 ) -> _M:
-    """The machine with the values of `changes`, dotted path -> value in the field's unit.
+    """System with other values of fields.
 
-    An operation of the arrays is one too: `pim.substrate.add`, cycles as a number or in words ("8n-2").
-    Another `memory.type` brings what its type says, as in a file.
+    A changed value is `assumed`; its range is the old one, widened to hold the old and the new value. The
+    result extends the original and has its price.
 
-    A changed value is `assumed`, with `source` and `note`; its range is the old one, widened to hold the old
-    and the new value. The machine extends the one it varies, whose price it has. `read_from` is the file
-    that it was read from, for errors.
+    Args:
+        machine: system to vary.
+        changes: dotted path -> value in the field's unit. `pim.substrate.add` and the like are cycles of
+            operations, as a number or in words ("8n-2"). Another `memory.type` brings the type's fields.
+        name: name of the result; default: the old one.
+        title: title of the result; default: the old one.
+        source: source of the changed values.
+        note: note of the changed values.
+        read_from: file of the system, for messages.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
-        ImpossibleMachineError: each value is allowed, but there is no machine with all of them.
+        ImpossibleMachineError: each value is allowed, but no system can have all of them together.
     """
     changes = _with_operations(machine, changes)
     known = leaves(machine)
-    table = _opened(machine) | _of_new_memory(machine, changes.get("memory.type"))
+    table = _fields(machine) | _new_memory(machine, changes.get("memory.type"))
     for path, value in changes.items():
         if path not in known:
             raise SailsimError(
@@ -106,7 +102,7 @@ def vary(
         inner = table
         for section in sections:
             if not isinstance(inner[section], dict):
-                inner[section] = _opened(inner[section])
+                inner[section] = _fields(inner[section])
             inner = inner[section]
         inner[field] = _changed(path, known[path], value, source, note)
     table["name"] = name if name is not None else machine.name
@@ -115,28 +111,34 @@ def vary(
         table["extends"] = (machine.name, *machine.extends)
     try:
         kind: type[Any] = type(machine)
-        found: _M = kind.model_validate(table)
+        varied: _M = kind.model_validate(table)
     except ValidationError as error:
-        about = [field_of(problem) for problem in error.errors() if problem["type"] == "value_error"]
-        together = len(about) == error.error_count() and known.keys().isdisjoint(about)
+        fields = [
+            catalog.field_path(problem) for problem in error.errors() if problem["type"] == "value_error"
+        ]
+        together = len(fields) == error.error_count() and known.keys().isdisjoint(fields)
         kind_of_error = ImpossibleMachineError if together else SailsimError
-        raise kind_of_error(sentence(table["name"], error)) from None
-    return found
+        raise kind_of_error(catalog.error_sentence(table["name"], error)) from None
+    return varied
 
 
-def _opened(section: Frozen) -> dict[str, Any]:
-    """The fields of a section, those in it as they are: what does not change is not checked again."""
+def _fields(section: FrozenModel) -> dict[str, Any]:
+    """Fields of a section; inner sections stay models, so that unchanged ones are not checked again."""
     return {name: getattr(section, name) for name in type(section).model_fields}
 
 
-def _of_new_memory(machine: System | Gpu, named: Value | None) -> dict[str, Any]:
-    """Memory and citations of a machine that gets another type of DRAM: as in a file that names one, what the
-    type says, and of the old one neither clock, width, banks, row and times nor a stated peak."""
-    if not isinstance(machine, System) or named == machine.memory.type.value or named not in DRAM_TYPES.names:
+def _new_memory(machine: System | Gpu, dram_type: Value | None) -> dict[str, Any]:
+    """Memory and citations of a system with another shipped DRAM type, as for a file that names it; else {}.
+
+    Clock, width, banks, row and timing are the new type's, and a stated peak is dropped.
+    """
+    if not isinstance(machine, System) or dram_type not in DRAM_TYPES.names:
         return {}
-    table = DRAM_TYPES.read(str(named))
+    if dram_type == machine.memory.type.value:
+        return {}
+    table = DRAM_TYPES.read(str(dram_type))
     return {
-        "memory": _opened(machine.memory) | {"stated_peak": None} | table["memory"],
+        "memory": _fields(machine.memory) | {"stated_peak": None} | table["memory"],
         "sources": machine.sources | table["sources"],
     }
 
@@ -144,11 +146,11 @@ def _of_new_memory(machine: System | Gpu, named: Value | None) -> dict[str, Any]
 _SUBSTRATE = "pim.substrate"
 
 
-def on_substrate(system: System, substrate: str, source: str) -> System:
-    """The machine on another substrate, with its name and price; itself where it has that one.
+def with_substrate(system: System, substrate: str, source: str) -> System:
+    """System with another substrate, under its own name and price; the same object if nothing changes.
 
     Raises:
-        SailsimError: as `vary`; a machine without PIM units.
+        SailsimError: as `vary`; the system has no PIM units.
     """
     varied = vary(system, {_SUBSTRATE: substrate}, source=source, note="another substrate")
     own, other = (None if each.pim is None else each.pim.substrate.value for each in (system, varied))
@@ -156,25 +158,24 @@ def on_substrate(system: System, substrate: str, source: str) -> System:
 
 
 def _with_operations(machine: System | Gpu, changes: Mapping[str, Value]) -> dict[str, Value]:
-    """The changes, with costs of operations (`pim.substrate.add`) as a part of the choice of substrate."""
+    """Changes with costs of operations (`pim.substrate.add`) as part of the reference to the substrate."""
     prefix = f"{_SUBSTRATE}."
     costs = {path: value for path, value in changes.items() if path.startswith(prefix)}
     others = {path: value for path, value in changes.items() if path not in costs}
     if not costs or not isinstance(machine, System) or machine.pim is None:
         return dict(changes)
-    asked = str(others.get(_SUBSTRATE, machine.pim.substrate.value))
     try:
-        named = SubstrateReference.parse(asked)
+        file, merged = parse_substrate(str(others.get(_SUBSTRATE, machine.pim.substrate.value)))
         for path, value in costs.items():
-            other = SubstrateReference.parse(f"{named.file}:{path.removeprefix(prefix)}={value}")
-            named.costs.update(other.costs)
+            merged = {**merged, **parse_substrate(f"{file}:{path.removeprefix(prefix)}={value}").changes}
+        substrate = canonical_substrate(str(FileReference(file, merged)))
     except ValueError as error:
         raise SailsimError(f"{_SUBSTRATE} is {error}.") from None
-    return others | {_SUBSTRATE: str(named)}
+    return others | {_SUBSTRATE: substrate}
 
 
 def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict[str, Any] | str:
-    """The table of a leaf with another value; of NBW also the word for each tensor's own."""
+    """Table of a field with another value; for `pim.nbw` also the word "auto"."""
     changed = {"value": value, "source": source, "kind": "assumed", "note": note}
     if isinstance(old, Choice):
         if not isinstance(value, str | bool):
@@ -183,18 +184,18 @@ def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict
     if path == "pim.nbw" and value == AUTO:
         return AUTO
     if not is_number(value):
-        raise SailsimError(f"{path} is {shown(value)}; allowed is a finite number in {old.unit}.")
+        raise SailsimError(f"{path} is {short_text(value)}; allowed is a finite number in {old.unit}.")
     span = [x for x in (old.low, old.value, old.high, value) if x is not None]
     return changed | {"unit": old.unit, "low": min(span), "high": max(span)}
 
 
 def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf | str]:
-    """What of `machine` (`leaves_and_words`) differs from `base`, by dotted path.
+    """Fields of ``machine`` with other values than in ``base``, by their dotted paths.
 
     Raises:
-        SailsimError: a section or a switch that differs, which no list of values can say.
+        SailsimError: the two differ in a section or in `pim.enabled`.
     """
-    own, below = leaves_and_words(machine), leaves_and_words(base)
+    own, below = leaves_and_auto(machine), leaves_and_auto(base)
     odd = sorted(own.keys() ^ below.keys())
     if isinstance(machine, System) and isinstance(base, System) and machine.has_pim != base.has_pim:
         odd.append("pim.enabled")
@@ -207,10 +208,10 @@ def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf 
 
 
 def parse_changes(settings: list[str] | tuple[str, ...]) -> dict[str, Value]:
-    """`pim.t_prt=0` and the like as changes for `vary`: numbers, true, false, anything else is text.
+    """Changes for `vary` from settings such as `pim.t_prt=0`.
 
     Raises:
-        SailsimError: a setting without "=", or a field that is given twice.
+        SailsimError: a setting is not FIELD=VALUE, or a field is set twice.
     """
     changes: dict[str, Value] = {}
     for setting in settings:
@@ -219,168 +220,96 @@ def parse_changes(settings: list[str] | tuple[str, ...]) -> dict[str, Value]:
             raise SailsimError(f"set is {setting!r}; allowed is FIELD=VALUE, such as pim.t_prt=0.")
         if path in changes:
             raise SailsimError(f"{path} is set twice; allowed is once.")
-        changes[path] = parse_value(text)
+        changes[path] = catalog.parse_value(text)
     return changes
 
 
-def parse_value(text: str) -> Value:
-    """A number, true, false, or the text itself; a whole number of more than 64 bits is a float."""
-    if text in ("true", "false"):
-        return text == "true"
-    with suppress(ValueError):
-        if within_64_bits(number := int(text)):
-            return number
-    with suppress(ValueError):
-        return float(text)
-    return text
-
-
-_FIELD = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
-_CHOICE = re.compile(rf"(.*?)((?::\s*{_FIELD}\s*=[^:=]*)*)", re.DOTALL)
-_LARGEST_WHOLE = 1 << 53
-"""From here on a float is not surely the whole number that was meant."""
-
-
-class SystemReference(NamedTuple):
-    """What names a machine: one that ships or a file, and fields that have other values than it says.
-
-    In words "sail-n1", "./mine.toml:llc.slices=16", "sail-n1:memory.channels=4:pim.clock=2.5".
-    """
-
-    file: str
-    """The name of one that ships or the path of a file."""
-    changes: Mapping[str, Value]
-    """As `vary` takes them, by the fields' names in alphabetical order."""
-
-    @classmethod
-    def parse(cls, text: str) -> SystemReference:
-        """The choice that a text means. Whether the machine has such fields is seen when it is read.
-
-        Raises:
-            ValueError: a field twice, or without a value; the message goes on after "system is", without a
-                full stop.
-        """
-        found = _CHOICE.fullmatch(text)
-        assert found is not None  # the first group takes anything
-        file, settings = found.groups()
-        changes: dict[str, Value] = {}
-        for setting in settings.split(":")[1:]:
-            field, _, words = (part.strip() for part in setting.partition("="))
-            if not words:
-                raise ValueError(f"{text!r}, where {field} has no value; allowed is one, as in llc.slices=16")
-            if field in changes:
-                raise ValueError(f"{text!r}, which sets {field} twice; allowed is once")
-            changes[field] = _whole(parse_value(words))
-        return cls(file, dict(sorted(changes.items())))
-
-    def __str__(self) -> str:
-        return self.file + "".join(f":{field}={in_words(value)}" for field, value in self.changes.items())
-
-
-def chosen_system(text: str) -> SystemReference:
-    """As `SystemReference.parse`; a text that is no choice stands for a file of that name."""
+def lenient_reference(text: str) -> FileReference:
+    """Reference of a text; a malformed text stands for a file of that name."""
     try:
-        return SystemReference.parse(text)
+        return FileReference.parse(text)
     except ValueError:
-        return SystemReference(text, {})
+        return FileReference(text, {})
 
 
-def known_system(text: str) -> SystemReference:
-    """As `SystemReference.parse`; raises ValueError also for a name that neither ships nor is a path."""
-    choice = SystemReference.parse(text)
-    if why := _SYSTEMS.problem(choice.file):
-        raise ValueError(why)
-    return choice
+def known_reference(text: str) -> FileReference:
+    """Reference of a text. Raises ValueError also for a name that neither ships nor is a path."""
+    reference = FileReference.parse(text)
+    if problem := _SYSTEMS.problem(reference.file):
+        raise ValueError(problem)
+    return reference
 
 
-def system_in_words(machine: System) -> str:
-    """The choice that gives a machine: what it extends of those that ship, and the values that differ.
+def reference_to(machine: System) -> str:
+    """Reference that gives a system: the shipped one that it extends, and the values that differ.
 
-    Ranges and notes of changed values are those of a choice. Raises SailsimError for a machine that differs
-    in more than values, which only its file says.
+    Ranges and notes of changed values are lost. Raises SailsimError for a system that differs in more than
+    values.
     """
     base = next((name for name in (machine.name, *machine.extends) if _SYSTEMS.problem(name) is None), "")
     below = load_system(base)
-    own, old = changed_values(machine, below), leaves_and_words(below)
+    own, old = changed_values(machine, below), leaves_and_auto(below)
     changes = {path: value_of(leaf) for path, leaf in own.items()}
-    return system_with(base, {path: new for path, new in changes.items() if new != value_of(old[path])})
+    return extend_reference(base, {path: new for path, new in changes.items() if new != value_of(old[path])})
 
 
-def system_with(system: str, changes: Mapping[str, Value]) -> str:
-    """A choice of machine with other values of fields, in words.
+def extend_reference(system: str, changes: Mapping[str, Value]) -> str:
+    """Reference ``system`` with further changes of fields.
 
     Raises:
-        SailsimError: one sentence about a text that is no choice, or a value that cannot stand behind one.
+        SailsimError: ``system`` is malformed, or a value cannot stand in a reference.
     """
-    added, read = {field: _whole(value) for field, value in changes.items()}, "system"
+    added, parsed = {field: canonical_number(value) for field, value in changes.items()}, "system"
     try:
-        choice, read = SystemReference.parse(system), _SUBSTRATE
-        if isinstance(named := added.get(_SUBSTRATE), str):
-            substrate = SubstrateReference.parse(named)
-            costs = {f"{_SUBSTRATE}.{each}": words for each, words in substrate.costs_in_words().items()}
-            added |= {_SUBSTRATE: substrate.file} | costs
+        reference, parsed = FileReference.parse(system), _SUBSTRATE
+        if isinstance(substrate := added.get(_SUBSTRATE), str):
+            file, costs = parse_substrate(substrate)
+            added |= {_SUBSTRATE: file} | {f"{_SUBSTRATE}.{each}": words for each, words in costs.items()}
     except ValueError as error:
-        raise SailsimError(f"{read} is {error}.") from None
+        raise SailsimError(f"{parsed} is {error}.") from None
     for field, value in added.items():
         if isinstance(value, str) and re.search("[:=]", value):
             raise SailsimError(f"{field} is {value!r}; allowed is a text without : and =.")
-    return str(choice._replace(changes=dict(sorted({**choice.changes, **added}.items()))))
-
-
-def in_words(value: Value) -> str:
-    """A value as `parse_value` reads it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _whole(value: Value) -> Value:
-    """2 for 2.0: one way to write a number."""
-    if isinstance(value, float) and abs(value) < _LARGEST_WHOLE and value == int(value):
-        return int(value)
-    return value
+    return str(reference._replace(changes=dict(sorted({**reference.changes, **added}.items()))))
 
 
 def system_toml(
     machine: System | Gpu, base: str | Path, comment: str = "", folder: Path | None = None
 ) -> str:
-    """The text of a file that extends `base`, a name that ships or a path, by what `machine` changes.
+    """Text of a file that extends ``base``, a shipped name or a path, by the values that ``machine`` changes.
 
-    `folder` is where the file will lie, for a path that is relative to it.
+    ``folder`` is the folder of the file, for relative paths in it.
 
     Raises:
-        SailsimError: `base` cannot be read, or the machine has its name.
+        SailsimError: ``base`` cannot be read, or has the name of ``machine``.
     """
-    base = SystemReference.parse(str(base)).file
+    base = FileReference.parse(str(base)).file
     below = load_machine(base)
     if machine.name == below.name:
         raise SailsimError(
             f"name is {machine.name!r}, the name of what the file extends; allowed is another."
         )
-    extended = base
-    if extended not in _SYSTEMS.names and folder is not None:
-        extended = _seen_from(folder, extended)
+    extends = base if base in _SYSTEMS.names or folder is None else _relative_path(folder, base)
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
-    lines += [
-        f"extends = {_literal(extended)}",
-        f"name = {_literal(machine.name)}",
-        f"title = {_literal(machine.title)}",
-    ]
-    # A section inside another (memory.timing) may lie between the other's fields, and TOML opens each once.
+    head = {"extends": extends, "name": machine.name, "title": machine.title}
+    lines += [f"{key} = {_literal(value)}" for key, value in head.items()]
+    # An inner section (memory.timing) may stand between fields of the outer one, and TOML opens each once.
     sections: dict[str, list[str]] = {}
     for path, leaf in changed_values(machine, below).items():
-        head, _, field = path.rpartition(".")
+        section, _, field = path.rpartition(".")
         value = str(value_of(leaf))
-        if path == "pim.substrate" and folder is not None and substrate_path(value):
-            choice = SubstrateReference.parse(value)
-            seen = choice._replace(file=_seen_from(folder, choice.file))
-            leaf = leaf if isinstance(leaf, str) else leaf.model_copy(update={"value": str(seen)})
-        sections.setdefault(head, []).append(f"{field} = {_inline(leaf, machine)}")
-    for head, fields in sections.items():
-        lines += ["", f"[{head}]", *fields]
+        if path == _SUBSTRATE and isinstance(leaf, Choice) and folder is not None and substrate_path(value):
+            reference = parse_substrate(value)
+            reference = reference._replace(file=_relative_path(folder, reference.file))
+            leaf = leaf.model_copy(update={"value": str(reference)})
+        sections.setdefault(section, []).append(f"{field} = {_inline(leaf, machine)}")
+    for section, fields in sections.items():
+        lines += ["", f"[{section}]", *fields]
     return "\n".join(lines) + "\n"
 
 
-def _seen_from(folder: Path, path: str) -> str:
-    """A path relative to a folder, such that it is not taken for a name."""
+def _relative_path(folder: Path, path: str) -> str:
+    """Path relative to a folder, in a form that is not taken for a shipped name."""
     found = os.path.relpath(Path(path).resolve(), folder.resolve())
     return found if "/" in found or found.endswith(".toml") else f"./{found}"
 
@@ -388,11 +317,11 @@ def _seen_from(folder: Path, path: str) -> str:
 def save_system(
     machine: System | Gpu, path: str | Path, base: str | Path = "sail-n1", comment: str = ""
 ) -> Path:
-    """Write `machine` as a file that extends `base` by only what differs; whole or not at all.
+    """Write a system atomically as a file that extends ``base`` by the values that differ.
 
     Raises:
-        SailsimError: as `system_toml`; the name of a file that does not end in .toml.
-        OSError: it cannot be written.
+        SailsimError: as `system_toml`; the name of the file does not end in .toml.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     if path.suffix != ".toml":
@@ -400,7 +329,7 @@ def save_system(
     text = system_toml(machine, base, comment, path.parent)
     try:
         content = text.encode()
-    except UnicodeEncodeError as error:  # of an argument with bytes that are not UTF-8
+    except UnicodeEncodeError as error:  # an argument with bytes that are not UTF-8
         wrong = text[error.start : error.end]
         raise SailsimError(f"system file {path} would have {wrong!r}; allowed is what UTF-8 has.") from None
     write_whole(path, content)
@@ -408,8 +337,7 @@ def save_system(
 
 
 def _inline(leaf: Leaf | str, machine: System | Gpu) -> str:
-    """A leaf as an inline table; the source is written out, since keys belong to the base's file. A word is
-    one."""
+    """Value as an inline table with a full citation, since source keys belong to the base's file."""
     if isinstance(leaf, str):
         return _literal(leaf)
     table = leaf.model_dump(exclude_none=True, exclude={"synthesised"})
@@ -420,47 +348,46 @@ def _inline(leaf: Leaf | str, machine: System | Gpu) -> str:
 
 
 def _literal(value: Value) -> str:
-    """TOML's numbers, truths and basic strings are JSON's, with DEL escaped too."""
+    """TOML literal of a value: as in JSON, with DEL escaped too."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _substrate_beside(table: Table, folder: Path) -> None:
-    """Turn a substrate's path, which is relative to the system file, into one from here."""
+def _resolve_substrate_path(table: Table, folder: Path) -> None:
+    """Make a substrate's path relative to the working folder instead of the system file."""
     pim = table.get("pim")
     choice = pim.get("substrate") if isinstance(pim, dict) else None
-    named = choice.get("value") if isinstance(choice, dict) else None
-    if isinstance(named, str) and substrate_path(named) is not None:
-        assert isinstance(choice, dict)
-        choice["value"] = str(folder / named)
+    substrate = choice.get("value") if isinstance(choice, dict) else None
+    if isinstance(choice, dict) and isinstance(substrate, str) and substrate_path(substrate) is not None:
+        choice["value"] = str(folder / substrate)
 
 
-_SYSTEMS = Catalog("system", "data/systems", _substrate_beside, merge=over_machine)
+_SYSTEMS = Catalog("system", "data/systems", _resolve_substrate_path, merge=catalog.merge_systems)
 
 
 def system_names() -> list[str]:
-    """The CPU machines that ship, with and without PIM units."""
+    """Names of the shipped CPU servers, with and without accelerators."""
     return [name for name, kind in _SYSTEMS.kinds.items() if kind == "cpu"]
 
 
 def gpu_names() -> list[str]:
-    """The GPUs that ship."""
+    """Names of the shipped GPUs."""
     return [name for name, kind in _SYSTEMS.kinds.items() if kind == "gpu"]
 
 
 def load_system(name_or_path: str | Path) -> System:
-    """Read a CPU machine: the name of one that ships, or the path of a TOML file.
+    """Read a CPU server by its shipped name or the path of a TOML file.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
     """
-    check_type("name_or_path", name_or_path, A_PATH, "is a name or a path")
+    check_type("name_or_path", name_or_path, PATH_TYPES, "is a name or a path")
     if isinstance(machine := load_machine(name_or_path), System):
         return machine
     raise SailsimError(f"system {name_or_path!s} is a GPU; allowed are {', '.join(system_names())}.")
 
 
 def load_gpu(name_or_path: str | Path) -> Gpu:
-    """Read a GPU: the name of one that ships, or the path of a TOML file.
+    """Read a GPU by its shipped name or the path of a TOML file.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -471,43 +398,40 @@ def load_gpu(name_or_path: str | Path) -> Gpu:
 
 
 def load_machine(name_or_path: str | Path) -> System | Gpu:
-    """Read a machine of either kind. Shipped ones are read once per process.
+    """Read a CPU server or GPU by name or path, with changes as in "sail-n1:llc.slices=16".
 
-    Behind the name or path may stand other values of fields, as in "sail-n1:llc.slices=16"
-    (`SystemReference`).
+    Shipped ones are read once per process.
     """
     text = str(name_or_path)
     if text in _SYSTEMS.names:
         return _load_shipped(text)
-    choice = chosen_system(text)
-    if choice.file in _SYSTEMS.names:
-        return _load_shipped(str(choice))
-    return _varied(_validated(choice.file), choice) if choice.changes else _validated(text)
+    reference = lenient_reference(text)
+    if reference.file in _SYSTEMS.names:
+        return _load_shipped(str(reference))
+    return _varied(_read(reference.file), reference) if reference.changes else _read(text)
 
 
 def as_system(system: System | str | Path) -> System:
-    """A machine by itself, by name or by path."""
+    """System from itself, a name or a path."""
     return system if isinstance(system, System) else load_system(system)
 
 
 @lru_cache(maxsize=256)  # a sweep without it takes 1.8 times as long
 def _load_shipped(text: str) -> System | Gpu:
-    choice = SystemReference.parse(text)
-    return _varied(_load_shipped(choice.file), choice) if choice.changes else _validated(choice.file)
+    reference = FileReference.parse(text)
+    return _varied(_load_shipped(reference.file), reference) if reference.changes else _read(reference.file)
 
 
-def _varied(base: System | Gpu, choice: SystemReference) -> System | Gpu:
-    """A machine with the values that stand behind its name, which its name and title tell."""
-    said = ", ".join(f"{field} {in_words(value)}" for field, value in choice.changes.items())
-    title = f"{base.title} with {said}"
-    return vary(
-        base, choice.changes, name=str(choice), title=title, source="set by the user", read_from=choice.file
-    )
+def _varied(base: System | Gpu, reference: FileReference) -> System | Gpu:
+    """System with the changes of a reference, which its name and title show."""
+    file, changes = reference
+    words = ", ".join(f"{field} {catalog.format_value(value)}" for field, value in changes.items())
+    title = f"{base.title} with {words}"
+    return vary(base, changes, name=str(reference), title=title, source="set by the user", read_from=file)
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of a system file. What a file leaves out may come from what it extends, so that only the
-    parts of a value are required."""
+    """JSON schema of a system file. Only the keys of a value are required: others may come from `extends`."""
     schema = TypeAdapter(System | Gpu).json_schema()
     for name, section in schema["$defs"].items():
         if name not in ("Quantity", "Choice"):
@@ -516,11 +440,11 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def _validated(name_or_path: str) -> System | Gpu:
-    table = completed(_SYSTEMS.read(name_or_path), _SYSTEMS, name_or_path)
+def _read(name_or_path: str) -> System | Gpu:
+    table = catalog.resolve_parts(_SYSTEMS.read(name_or_path), _SYSTEMS, name_or_path)
     kind = table.get("kind")
     if kind not in ("cpu", "gpu"):
-        found = "is missing" if kind is None else f"is {kind!r}"
-        raise SailsimError(f"{name_or_path}: kind {found}; allowed are 'cpu' and 'gpu'.")
+        state = "is missing" if kind is None else f"is {kind!r}"
+        raise SailsimError(f"{name_or_path}: kind {state}; allowed are 'cpu' and 'gpu'.")
     model: type[System] | type[Gpu] = System if kind == "cpu" else Gpu
-    return validated(model, table, name_or_path)
+    return catalog.validate(model, table, name_or_path)

@@ -20,7 +20,7 @@ from typing import Any
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.base.input_file import MAX_TEXT, read_text
+from sailsim.base.input_file import MAX_TEXT_BYTES, read_text
 from sailsim.sim.serve.server import StepTime
 from sailsim.sim.serve.surface import PiecewiseLine
 from sailsim.workloads.models.experts import Experts, distinct_experts
@@ -133,14 +133,14 @@ def _at(grid: _Grid, x: float, *others: float) -> float:
 
 def read_meta(folder: str | Path) -> dict[str, str]:
     """Top-level keys and values of a bundle's `META`."""
-    text = read_text(Path(folder) / META, "bundle's file", MAX_TEXT)
+    text = read_text(Path(folder) / META, "bundle's file", MAX_TEXT_BYTES)
     return dict(re.findall(r"^(\w+): *['\"]?(.+?)['\"]?$", text, re.MULTILINE))
 
 
 def _skew(folder: str | Path) -> float:
     """Position of answers of several lengths between equal ones of the mean (0) and of the longest (1):
     ``skew_fit`` of `META`, 0 where it was not measured."""
-    text = read_text(Path(folder) / META, "bundle's file", MAX_TEXT)
+    text = read_text(Path(folder) / META, "bundle's file", MAX_TEXT_BYTES)
     _, _, fit = text.partition("\nskew_fit:\n")
     own = re.match(r"(?:  .*\n)*? +['\"]?1['\"]?:\n(?: {6}.*\n)*? {6}alpha_default: ([\d.]+)", fit)
     return float(own[1]) if own else 0.0
@@ -212,7 +212,7 @@ def _rows(path: Path, names: Sequence[str]) -> list[tuple[str | None, list[float
 
     Raises SailsimError for a missing column and a number out of range.
     """
-    text = read_text(path, "bundle's file", MAX_TEXT)
+    text = read_text(path, "bundle's file", MAX_TEXT_BYTES)
     rows = []
     for at, row in enumerate(csv.DictReader(text.splitlines()), 2):
         try:

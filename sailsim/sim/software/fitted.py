@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
-from sailsim.sim.machine.system import IdentityKey, System
+from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.step.schedule import AttentionModel
 from sailsim.workloads.models.experts import touched_experts
@@ -337,14 +337,13 @@ def with_host_software(system: System, software: str) -> System:
     Measured software has its fitted constants; this project's has the fields of cores that the file of
     `SIMULATED_HOST` sets itself. Raises SailsimError for software without constants on these cores.
     """
-    return _with_host_software(IdentityKey(system), software)
+    return _with_host_software(system, software)
 
 
 @lru_cache(
     maxsize=64
 )  # the same object for the same machine keeps its units, with all times they have cached
-def _with_host_software(key: IdentityKey, software: str) -> System:
-    system = key.system
+def _with_host_software(system: System, software: str) -> System:
     if "core_share" not in fitted_constants().software(software, core_of(system)).constants:
         changes = host_constants(fitted_constants(), software, float(system.memory.read_share.value))
         return vary(system, changes, source="fits.json", note=f"as fitted for {software}")

@@ -24,9 +24,10 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim import backend
 from sailsim.sim.backend import Backend, Machine, MemoryNeed, StepQuery, StepResult, Timer
-from sailsim.sim.machine.pim import AUTO, PER_TENSOR, nbw_in_words
-from sailsim.sim.machine.system import IdentityKey, System
-from sailsim.sim.machine.system_files import SystemReference, chosen_system, load_system
+from sailsim.sim.machine.catalog import FileReference
+from sailsim.sim.machine.pim import AUTO, PER_TENSOR, format_nbw
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import lenient_reference, load_system
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.step import schedule
 from sailsim.sim.step.gemv_times import MAX_UNITS, AcceleratorStep, GemvTimes, Units, accelerator_step
@@ -93,10 +94,10 @@ class Accelerator(Backend):
         Raises:
             SailsimError: the machine has none, or does not support a choice of the point.
         """
-        return self._cached_units(IdentityKey(system), *self.unit_choices(system, point))
+        return self._cached_units(system, *self.unit_choices(system, point))
 
-    def _make_units(self, key: IdentityKey, *choices: Any) -> Units:
-        first: Units = self._first_of_equal(self.make_units(key.system, *choices))
+    def _make_units(self, system: System, *choices: Any) -> Units:
+        first: Units = self._first_of_equal(self.make_units(system, *choices))
         return first
 
     def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
@@ -167,7 +168,7 @@ class Accelerator(Backend):
         if ignored:
             notes.append(f"Runs without the point's {', '.join(ignored)}, which it does not know.")
         other = [
-            nbw_in_words(getattr(run, name)) if name == "nbw" else f"{name} {getattr(run, name)}"
+            format_nbw(getattr(run, name)) if name == "nbw" else f"{name} {getattr(run, name)}"
             for name in ("nbw", "substrate", "convert")
             if name in self.choices and getattr(run, name) != getattr(query.resolved or run, name)
         ]
@@ -202,7 +203,7 @@ class Accelerator(Backend):
         """Machines whose price it may have; the server's price does not cover a separate device."""
         if self.priced:
             return super().priced_as(machine)
-        return (machine.name, *(machine.extends[:1] if SystemReference.parse(machine.name).changes else ()))
+        return (machine.name, *(machine.extends[:1] if FileReference.parse(machine.name).changes else ()))
 
 
 def accelerator_of(system: System) -> Accelerator:
@@ -362,7 +363,7 @@ class _SimulatedStep:
     @cached_property
     def host(self) -> HostCores:
         """Cores that work with the units. Raises SailsimError for more threads than there are cores."""
-        return _cores_of(IdentityKey(self.system), self.point.threads)
+        return _cores_of(self.system, self.point.threads)
 
     @cached_property
     def timeline(self) -> StepTimeline:
@@ -486,7 +487,7 @@ class _SimulatedStep:
                 "round more"
             )
         yield from units.notes(model, self.captured)
-        unread = [name for name in chosen_system(point.system).changes if name in NOT_READ]
+        unread = [name for name in lenient_reference(point.system).changes if name in NOT_READ]
         if unread:
             yield f"not modelled: what another {', '.join(unread)} would change; only `sailsim gem5` can tell"
         yield from step_notes(model, self.tokens)
@@ -533,8 +534,8 @@ class _SimulatedStep:
 
 
 @lru_cache(maxsize=MAX_UNITS)
-def _cores_of(machine: IdentityKey, threads: int) -> HostCores:
-    return HostCores(machine.system, threads)
+def _cores_of(system: System, threads: int) -> HostCores:
+    return HostCores(system, threads)
 
 
 def _throttled(products: Sequence[GemvTimes], column: int, rate: float) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.dram import MemorySystem
-from sailsim.sim.machine.system import System, server_memory
+from sailsim.sim.machine.system import System, host_memory_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.parts import PartGroup, StepParts
 from sailsim.workloads.inference.activation_file import Activations
@@ -298,7 +298,7 @@ class ClosedFormUnits(Units):
     def memory(self, threads: int) -> MemorySystem:
         """The server's DRAM with the cores and the stream of weights, which is empty where they lie on the
         device."""
-        return server_memory(self._system, threads, self._stream_limit)
+        return host_memory_system(self._system, threads, self._stream_limit)
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """Assumptions of a step's numbers, a sentence each."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.machine.dram import OPEN_LOAD, MemorySystem
+from sailsim.sim.machine.dram import MAX_QUEUE_LOAD, MemorySystem
 from sailsim.sim.machine.system import HostSoftware, ProgramAttention, System
 from sailsim.workloads.models.formats import FLOATS
 from sailsim.workloads.models.graph import Op
@@ -137,7 +137,7 @@ def play(machine: MemorySystem, kinds: Sequence[Segments], order: Sequence[int] 
         depth=machine.depth,
         background=machine.background,
         buffer=machine.buffer,
-        open_load=OPEN_LOAD.value,
+        open_load=MAX_QUEUE_LOAD.value,
         stream=machine.stream.fields,
         cores=machine.cores.fields,
     )

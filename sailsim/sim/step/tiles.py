@@ -307,7 +307,7 @@ class PimUnits:
         A last line that they fill only in part is first read from where the operands are.
         """
         last = self.operands if size % self.line else self.chip
-        return self.chip.asking(size) + last.latency
+        return self.chip.issue_seconds(size) + last.latency
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> PatternScan:
         """Scan of activations of the given widths on these units."""

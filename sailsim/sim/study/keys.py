@@ -14,7 +14,7 @@ from typing import Any
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import Stamp, stamp
 from sailsim.sim.machine.substrate import load_substrate, substrate_path
-from sailsim.sim.machine.system_files import chosen_system, load_system
+from sailsim.sim.machine.system_files import lenient_reference, load_system
 from sailsim.sim.point import Point
 from sailsim.sim.study.origin import code_version
 from sailsim.workloads.inference.activation_file import Activations
@@ -99,7 +99,7 @@ def _files(name: str | Path | None) -> list[Path]:
 
 def _system_files(name: str) -> list[Path]:
     """Paths of a system file, of the files that it extends and of its substrate."""
-    choice = chosen_system(name)
+    choice = lenient_reference(name)
     paths = _files(choice.file)
     if paths or choice.changes:
         system = load_system(name)

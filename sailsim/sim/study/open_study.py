@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.progress import ProgressReport, reporter
-from sailsim.base.stop import heed, stoppable
+from sailsim.base.progress import ProgressReport, progress_report
+from sailsim.base.stop import raise_if_stopped, stoppable
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.store import RESERVED, Store, now
 from sailsim.sim.study.workers import Processes, WorkerLostError, Workers, first_done, remove_semaphores
@@ -182,7 +182,7 @@ def opened(
             return stack.enter_context(Workers() if size == 1 else Processes(size))
 
         began = time.monotonic()
-        report = stack.enter_context(reporter(total, progress, noun))
+        report = stack.enter_context(progress_report(total, progress, noun))
         study = OpenStudy(store, report, start_workers, manifest, group, tries, changed)
         state = "stopped"
         try:
@@ -250,7 +250,7 @@ class OpenStudy:
         size = 1
         try:
             while left or alone or running:
-                heed()
+                raise_if_stopped()
                 count = self.report.workers = workers.size
                 while not running if alone else left and len(running) < 2 * count:
                     together = 1 if alone else min(len(left), max(1, min(size, len(left) // (2 * count))))

@@ -21,24 +21,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from sailsim.base.arguments import shown
+from sailsim.base.arguments import short_text
 from sailsim.base.errors import SailsimError
-from sailsim.base.hints import nearest, needing
+from sailsim.base.hints import nearest, require_extra
 from sailsim.base.input_file import read_bytes
-from sailsim.base.quantity import Frozen, QuantityRule, is_number
+from sailsim.base.quantity import FrozenModel, QuantityRule, is_number
 from sailsim.base.toml_file import MAX_BYTES, parse_toml
-from sailsim.sim.machine.catalog import Catalog, first_problem
-from sailsim.sim.machine.ranges import LONGEST, between, check_span, spread, stepped
-from sailsim.sim.machine.substrate import OPERATIONS, SubstrateReference, parse_cost
+from sailsim.sim.machine.catalog import Catalog, Value, first_problem, format_value
+from sailsim.sim.machine.ranges import MAX_VALUES, check_range, interpolate, spaced_range, step_range
+from sailsim.sim.machine.substrate import OPERATIONS, parse_cost, parse_substrate
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import (
-    Value,
-    chosen_system,
-    in_words,
+    extend_reference,
     leaves,
+    lenient_reference,
     load_system,
-    system_in_words,
-    system_with,
+    reference_to,
 )
 from sailsim.sim.point import OPERATION, SUBSTRATE, Point
 from sailsim.workloads.models.model import model_names
@@ -59,18 +57,18 @@ folder."""
 # --- The file ---
 
 
-class RangeTable(Frozen):
+class RangeTable(FrozenModel):
     """Range of numbers in a plan file: a list with `step` or `points`, else a span of all numbers between the
     ends."""
 
     low: int | float = Field(alias="from", allow_inf_nan=False)
     high: int | float = Field(alias="to", allow_inf_nan=False)
     step: int | float | None = Field(default=None, allow_inf_nan=False)
-    points: int | None = Field(default=None, ge=2, le=LONGEST)
+    points: int | None = Field(default=None, ge=2, le=MAX_VALUES)
     scale: Literal["linear", "log"] = "linear"
 
 
-class SampleTable(Frozen):
+class SampleTable(FrozenModel):
     """Random sample of the axes: SciPy's Latin hypercube or scrambled Sobol sequence."""
 
     method: Method
@@ -79,7 +77,7 @@ class SampleTable(Frozen):
 
     def rows(self, axes: int) -> NDArray[np.float64]:
         """Sample in the unit cube, (points, axes). Raises SailsimError if SciPy is not installed."""
-        with needing("study", f"a sample by {self.method}"):
+        with require_extra("study", f"a sample by {self.method}"):
             from scipy.stats import qmc  # a third of a small command's start
         random = np.random.default_rng(self.seed)
         rows: Any
@@ -90,7 +88,7 @@ class SampleTable(Frozen):
         return np.asarray(rows, np.float64)
 
 
-class PlanTable(Frozen):
+class PlanTable(FrozenModel):
     """Plan file, or one `[[part]]` of it; the parts share the file's fixed values."""
 
     fixed: dict[str, Any] = Field(default={})
@@ -176,7 +174,7 @@ def _flat(table: Mapping[str, Any], move: Move, prefix: str = "") -> Iterator[tu
     for key, value in table.items():
         name = f"{prefix}{key}"
         if not name.isprintable() or len(name) > LONGEST_TEXT:
-            raise SailsimError(f"{shown(name)} is no field; allowed are names of fields.")
+            raise SailsimError(f"{short_text(name)} is no field; allowed are names of fields.")
         if isinstance(value, dict) and value and not value.keys() & {"from", "to"}:
             yield from _flat(value, move, f"{name}.")
         else:
@@ -186,7 +184,7 @@ def _flat(table: Mapping[str, Any], move: Move, prefix: str = "") -> Iterator[tu
 
 def _values(name: str, value: Any, move: Move) -> list[Value]:
     if not isinstance(value, list):
-        raise SailsimError(f"{name} is {shown(value)}; allowed is a list of values.")
+        raise SailsimError(f"{name} is {short_text(value)}; allowed is a list of values.")
     return [_value(name, each, move) for each in value]
 
 
@@ -200,7 +198,8 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable():
         return value
     raise SailsimError(
-        f"{name} is {shown(value)}; allowed are finite numbers, texts that are not empty, true and false."
+        f"{name} is {short_text(value)}; allowed are finite numbers, texts that are not empty, true and "
+        "false."
     )
 
 
@@ -217,11 +216,11 @@ def _moved(folder: Path | None, name: str, text: str) -> str:
     if folder is None or not text:
         return text
     if name in ("system", "against"):
-        choice = chosen_system(text)
+        choice = lenient_reference(text)
         return str(choice._replace(file=from_here(choice.file, False)))
     if name in ("substrate", "pim.substrate"):
         try:
-            reference = SubstrateReference.parse(text)
+            reference = parse_substrate(text)
         except ValueError:
             return text  # the point refuses it with a reason
         return str(reference._replace(file=from_here(reference.file, False)))
@@ -249,8 +248,8 @@ class PlanAxis:
             return self.rows[min(len(self.rows) - 1, math.floor(share * len(self.rows)))]
         low, high, log = self.span.low, self.span.high, self.span.scale == "log"
         if not self.whole:
-            return (between(low, high, share, log),)
-        return (min(int(high), math.floor(between(int(low), int(high) + 1, share, log))),)
+            return (interpolate(low, high, share, log),)
+        return (min(int(high), math.floor(interpolate(int(low), int(high) + 1, share, log))),)
 
     @cached_property
     def listed(self) -> tuple[tuple[Value, ...], ...]:
@@ -268,7 +267,7 @@ class PlanAxis:
                 "is one of the two, or a sample."
             )
         try:
-            return axis_of(name, stepped(span.low, span.high, 1)).rows
+            return axis_of(name, step_range(span.low, span.high, 1)).rows
         except ValueError as error:
             raise SailsimError(f"{name} {error}.") from None
 
@@ -289,10 +288,10 @@ def ranged(name: str, table: Mapping[str, Any], whole: bool) -> PlanAxis:
         if span.step is not None:
             if span.points is not None or log:
                 raise ValueError("is a range with a step and points or scale 'log'; allowed is one of them")
-            return axis_of(name, stepped(low, high, span.step))
+            return axis_of(name, step_range(low, high, span.step))
         if span.points is not None:
-            return axis_of(name, spread(low, high, span.points, log))
-        check_span(low, high, log)
+            return axis_of(name, spaced_range(low, high, span.points, log))
+        check_range(low, high, log)
         if whole and (low != int(low) or high != int(high)):
             raise ValueError(f"goes from {low} to {high}; allowed are whole numbers")
     except ValidationError as error:
@@ -311,7 +310,7 @@ def is_whole(name: str, system: str) -> bool:
     *sections, field = name.split(".")
     for each in sections:
         section = getattr(section, each, None)
-    if not isinstance(section, Frozen) or field not in type(section).model_fields:
+    if not isinstance(section, FrozenModel) or field not in type(section).model_fields:
         return False
     return any(
         isinstance(rule, QuantityRule) and rule.whole for rule in type(section).model_fields[field].metadata
@@ -335,10 +334,10 @@ def point_of(values: Mapping[str, Value]) -> Point:
         system = own.get("system", Point.system)
         if not isinstance(system, str):
             raise SailsimError(f"system is {system!r}; allowed is a name or a path.")
-        own["system"] = system_with(system, changes)
+        own["system"] = extend_reference(system, changes)
     for name, value in costs.items():
         substrate, _, operation = name.rpartition(":")
-        own["substrate"] = f"{own.get('substrate', substrate)}:{operation}={in_words(value)}"
+        own["substrate"] = f"{own.get('substrate', substrate)}:{operation}={format_value(value)}"
     return Point(**own)
 
 
@@ -377,9 +376,9 @@ def check_value(name: str, value: Value) -> None:
         raise SailsimError(f"{name} is ''; allowed is a text that is not empty.")
     try:
         if ":" in name:
-            SubstrateReference.parse(f"{name}={in_words(value)}")
+            parse_substrate(f"{name}={format_value(value)}")
         elif _is_cost(name):
-            parse_cost(in_words(value))
+            parse_cost(format_value(value))
     except ValueError as error:
         raise SailsimError(f"{name} {'is no field: substrate is ' * (':' in name)}{error}.") from None
 
@@ -491,7 +490,7 @@ def plan_of(*grids: Mapping[str, Any]) -> Plan:
         for name, each in grid.items():
             single = isinstance(each, str | System) or not isinstance(each, Iterable)
             values = [each] if single else list(each)
-            axes.append(axis_of(name, [system_in_words(v) if isinstance(v, System) else v for v in values]))
+            axes.append(axis_of(name, [reference_to(v) if isinstance(v, System) else v for v in values]))
         parts.append(PlanPart({}, tuple(axes)))
     return Plan(tuple(parts))
 

@@ -30,7 +30,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, ShutdownEx
 
 from sailsim.base.atomic import is_alive
 from sailsim.base.errors import SailsimError
-from sailsim.base.hints import needing
+from sailsim.base.hints import require_extra
 from sailsim.sim.study.origin import code_version
 
 T = TypeVar("T")
@@ -182,7 +182,7 @@ class Dask(Workers):
                 f"jobs is {address!r}; allowed is a number of processes, or the address of a Dask scheduler "
                 "such as tcp://HOST:8786."
             )
-        with needing("cluster", "a cluster"):
+        with require_extra("cluster", "a cluster"):
             distributed: Any = importlib.import_module("distributed")  # takes most of a second
         self.address = address
         try:

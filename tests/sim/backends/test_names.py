@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from sailsim.sim.backend import load_backend
-from sailsim.sim.machine.system import section_models
+from sailsim.sim.machine.system import spec_models
 from sailsim.sim.machine.system_files import load_system, system_names
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("sailsim", "analysis", "sim_ext", "workloads", "lut_gemv", "gem5-configs", "tools")
 DATA = ("sailsim/sim/data/systems", "analysis/data/validation", "analysis/data/claims")
 """Where machines and what is published of them may be named, beside docs and tests."""
-OTHERS = list(section_models())
+OTHERS = list(spec_models())
 
 
 @lru_cache(maxsize=1)

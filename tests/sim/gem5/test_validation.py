@@ -12,7 +12,7 @@ from sailsim.base.atomic import read_records
 from sailsim.sim.gem5.stored import ALONE, NeighbourLoad, load_of
 from sailsim.sim.gem5.validation import CODES, drawn, drawn_tiles, shared_bandwidth
 from sailsim.sim.machine import dram
-from sailsim.sim.machine.dram import OPEN_LOAD
+from sailsim.sim.machine.dram import MAX_QUEUE_LOAD
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.step.tile_time import timed_tile
 from sailsim.sim.step.tiles import PimUnits
@@ -131,18 +131,18 @@ def test_the_committed_bandwidths_are_of_this_engine():
 
 
 def test_the_load_at_which_waits_end_is_where_one_unit_waits_as_in_gem5(monkeypatch):
-    """The fit of `OPEN_LOAD`: one unit, whose wait is nothing but that behind readers at random times."""
+    """The fit of `MAX_QUEUE_LOAD`: one unit, which waits for nothing but readers at random times."""
     rows = [row for row in committed("dram.jsonl")["rows"] if row["units"] == 1 and row["times"] == "random"]
 
     def off(load: float) -> float:
-        monkeypatch.setattr(dram, "OPEN_LOAD", OPEN_LOAD.model_copy(update={"value": load}))
+        monkeypatch.setattr(dram, "MAX_QUEUE_LOAD", MAX_QUEUE_LOAD.model_copy(update={"value": load}))
         share = SAIL.memory.read_share.value
         found = [
             shared_bandwidth(SAIL, 1, row["streams"], row["stream_gb_s"], share, "random")[0] for row in rows
         ]
         return sum(log(rate / 1e9 / row["gem5_gb_s"]) ** 2 for rate, row in zip(found, rows, strict=True))
 
-    assert min((0.8, 0.85, 0.9, 0.95, 0.98), key=off) == OPEN_LOAD.value == 0.9
+    assert min((0.8, 0.85, 0.9, 0.95, 0.98), key=off) == MAX_QUEUE_LOAD.value == 0.9
 
 
 def test_tiles_are_drawn_by_their_seed_and_of_all_kinds() -> None:
