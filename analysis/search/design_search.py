@@ -470,7 +470,7 @@ class _SearchTrials:
         """The record of each."""
         tasks = [self.search.task(evaluate.__name__, at, each) for at, each in enumerate(asked)]
         report = self.study.report
-        report.total = max(report.total, report.held + report.done + len(tasks))
+        report.total = max(report.total, report.resumed + report.done + len(tasks))
         self.study.run(tasks, self.guard(partial(evaluate, self.search)))
         failed = FOUND | {"reason": "its evaluation failed"}
         found = self.store.records_of([task.key for task in tasks])

@@ -38,8 +38,8 @@ def logged_as_json(stream: TextIO) -> Iterator[None]:
 class ProgressReport:
     """Progress of a command over ``total`` items, called ``what``.
 
-    `held` items were there at the start; `done` ones were finished since. The report goes to standard error
-    as a bar or lines, to the stream of `logged_as_json` as objects, or nowhere.
+    `resumed` items were there at the start; `done` ones were finished since. The report goes to standard
+    error as a bar or lines, to the stream of `logged_as_json` as objects, or nowhere.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ProgressReport:
     ) -> None:
         """`short`: whether the work may end at once, so that its end alone is not reported."""
         self.total, self.what = total, what
-        self.held = self.done = self.failed = self.workers = 0
+        self.resumed = self.done = self.failed = self.workers = 0
         self._began = self._last = time.monotonic()
         self._stream, self._wanted, self._bar, self._short = _LOG.get(), wanted, bar, short
         if self._stream:
@@ -70,7 +70,7 @@ class ProgressReport:
     def seconds_left(self) -> float | None:
         """Estimated seconds to the end at the rate so far; None while nothing is done."""
         rate = self.rate
-        return (self.total - self.held - self.done) / rate if rate > 0 else None
+        return (self.total - self.resumed - self.done) / rate if rate > 0 else None
 
     def advance(self, count: int, failed: int = 0) -> None:
         """Count items as done; ``failed`` of them have no result."""
@@ -78,9 +78,9 @@ class ProgressReport:
         self.failed += failed
         self._show()
 
-    def hold(self, count: int) -> None:
+    def resume(self, count: int) -> None:
         """Count items that were there at the start."""
-        self.held += count
+        self.resumed += count
         if count:
             self._show()
 
@@ -93,7 +93,7 @@ class ProgressReport:
             self._print(line)
 
     def _show(self) -> None:
-        at, now = self.held + self.done, time.monotonic()
+        at, now = self.resumed + self.done, time.monotonic()
         failed = f", {self.failed} without a result" if self.failed else ""
         workers = f", {self.workers} workers" if self.workers > 1 else ""
         words = f"{self.rate:.3g}/s{failed}{workers}"
@@ -117,9 +117,9 @@ class ProgressReport:
             "event": event,
             "time": time.time(),
             "what": self.what,
-            "done": self.held + self.done,
+            "done": self.resumed + self.done,
             "total": self.total,
-            "held_before": self.held,
+            "held_before": self.resumed,
             "failed": self.failed,
             "workers": self.workers,
             "rate_per_s": self.rate,

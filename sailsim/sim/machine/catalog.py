@@ -233,7 +233,7 @@ def error_sentence(name: str, error: ValidationError, unknown: str = SYSTEM_FIEL
     An unknown field "is not ``unknown``".
     """
     more = len({field_path(problem) for problem in error.errors(include_url=False)}) - 1
-    return f"{name}: {first_problem(error, unknown)}{f' (wrong beside it: {more} more)' if more else ''}."
+    return f"{name}: {first_problem(error, unknown)}{f' (also wrong: {more} more)' if more else ''}."
 
 
 _NO_FIELDS = ("function-after", "int", "float", "str", "bool")

@@ -241,11 +241,11 @@ class MemorySystem:
     """Share of the peak that writes reach."""
     stream_limit: float
     """Largest bandwidth of the weight stream, by the units' ports and outstanding misses."""
-    depth: int
+    depth: int = 0
     """Number of tensors whose weights may be prefetched."""
-    background: bool
+    background: bool = False
     """Whether prefetched weights yield to the cores; otherwise accesses are served in order of arrival."""
-    buffer: float
+    buffer: float = 0.0
     """Room in the LLC for prefetched weights."""
     stream: MemoryReader = UNBOUNDED
     """Weight stream as a reader; without bounds it and the cores share max-min fair."""

@@ -123,9 +123,9 @@ class CycleCost(SourcedValue):
         for name, polynomial in (("value", self.value), ("low", self.low), ("high", self.high)):
             if polynomial is not None:
                 _check(polynomial, name)
+        ends = [self.value if end is None else end for end in (self.low, self.high)]
         for n in _WIDTHS:
-            ends = [self.value if end is None else end for end in (self.low, self.high)]
-            low, value, high = (_cycles(x, n) for x in (ends[0], self.value, ends[1]))
+            low, value, high = (_cycles(each, n) for each in (ends[0], self.value, ends[1]))
             if not low <= value <= high:
                 raise ValueError(f"needs low <= value <= high, not {low} <= {value} <= {high} at n = {n}")
         if self.kind == "assumed" and None in (self.low, self.high):

@@ -32,18 +32,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, ChoiceRule, FrozenModel, Quantity, QuantityRule
-from sailsim.sim.machine.catalog import (
-    Bandwidth,
-    BytesPerCycle,
-    Clock,
-    Cycles,
-    Entries,
-    Latency,
-    Line,
-    Share,
-    Ways,
-    first_problem,
-)
+from sailsim.sim.machine import catalog
 from sailsim.sim.machine.dram import Memory, MemoryPath, MemoryReader, MemorySystem
 from sailsim.sim.machine.pim import NBWS, Pim
 
@@ -100,7 +89,7 @@ def _section(table: Any) -> AcceleratorSpec:
             return models[name].model_validate(table)
         except ValidationError as error:
             fields = ", ".join(models[name].model_fields)
-            problem = first_problem(error, f"a field of backend {name}; allowed are {fields}")
+            problem = catalog.first_problem(error, f"a field of backend {name}; allowed are {fields}")
     raise PydanticCustomError(SECTION_PROBLEM, "{text}", {"text": problem})
 
 
@@ -109,31 +98,39 @@ class CoreSpec(FrozenModel):
 
     count: Annotated[Quantity, QuantityRule("cores", least=1, whole=True)]
     """Number of cores."""
-    clock: Clock
+    clock: catalog.Clock
     """Clock of the cores."""
     isa: Annotated[Choice, ChoiceRule("armv8.2-a+dotprod", "armv8.4-a+sve+i8mm", "armv9-a+sve2+i8mm")]
     """Instructions that kernels may use: SDOT (Neoverse N1), SVE and i8mm (V1), or SVE2 and i8mm (N2, V2)."""
     fetch_width: Annotated[Quantity, QuantityRule("instr/cycle", least=1, whole=True)]
     issue_width: Annotated[Quantity, QuantityRule("ops/cycle", least=1, whole=True)]
     """Width of rename, dispatch, issue and commit."""
-    rob: Entries
+    rob: catalog.Entries
     """Reorder buffer."""
-    iq: Entries
+    iq: catalog.Entries
     """Issue queue."""
-    lq: Entries
+    lq: catalog.Entries
     """Load queue."""
-    sq: Entries
+    sq: catalog.Entries
     """Store queue."""
     int_registers: Annotated[Quantity, QuantityRule("registers", least=33, whole=True)]
+    """Physical integer registers."""
     vector_registers: Annotated[Quantity, QuantityRule("registers", least=33, whole=True)]
-    load_latency: Cycles
-    vector_load_latency: Cycles
-    fma_latency: Cycles
-    table_latency: Cycles
+    """Physical vector registers."""
+    load_latency: catalog.Cycles
+    """Latency of a scalar load that hits L1."""
+    vector_load_latency: catalog.Cycles
+    """Latency of a vector load that hits L1."""
+    fma_latency: catalog.Cycles
+    """Latency of a vector fused multiply-add."""
+    table_latency: catalog.Cycles
     """Latency of TBL with one or two registers."""
-    mispredict: Cycles
+    mispredict: catalog.Cycles
+    """Penalty of a mispredicted branch."""
     simd_pipes: Annotated[Quantity, QuantityRule("pipes", least=1, whole=True)]
+    """Number of SIMD pipes."""
     simd_width: Annotated[Quantity, QuantityRule("bits", least=64, whole=True)]
+    """Width of a SIMD pipe."""
     int8_macs: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """Peak rate of one core with SDOT."""
     fp32_flops: Annotated[Quantity, QuantityRule("FLOP/cycle", above=0)]
@@ -144,18 +141,21 @@ class Cache(FrozenModel):
     """Private cache of a core."""
 
     size: Annotated[Quantity, QuantityRule("KiB", above=0)]
-    ways: Ways
-    line: Line
-    latency: Cycles
+    """Capacity."""
+    ways: catalog.Ways
+    """Associativity."""
+    line: catalog.Line
+    """Size of a line."""
+    latency: catalog.Cycles
     """Load-to-use latency, in core cycles."""
-    mshrs: Entries
+    mshrs: catalog.Entries
     """Outstanding misses (MSHRs)."""
 
 
 class L2(Cache):
     """Private second-level cache, through which a core reaches everything shared."""
 
-    bandwidth: BytesPerCycle
+    bandwidth: catalog.BytesPerCycle
     """Read bandwidth of one core, per core cycle."""
 
 
@@ -163,16 +163,20 @@ class LastLevelCache(FrozenModel):
     """Shared last-level cache (LLC): slices on a mesh."""
 
     slices: Annotated[Quantity, QuantityRule("slices", least=1, most=64, whole=True)]
+    """Number of slices."""
     slice_size: Annotated[Quantity, QuantityRule("MiB", above=0)]
-    ways: Ways
-    line: Line
-    latency: Latency
+    """Capacity of a slice."""
+    ways: catalog.Ways
+    """Associativity."""
+    line: catalog.Line
+    """Size of a line."""
+    latency: catalog.Latency
     """Load-to-use latency of a core."""
-    clock: Clock
+    clock: catalog.Clock
     """Clock of the mesh and of the slices' SRAM."""
-    mshrs: Entries
+    mshrs: catalog.Entries
     """Transactions that one slice tracks."""
-    core_bandwidth: BytesPerCycle
+    core_bandwidth: catalog.BytesPerCycle
     """Read bandwidth of one core, per core cycle."""
 
     @property
@@ -192,7 +196,7 @@ class ProgramAttention(FrozenModel):
     cache holds floats or 8-bit codes; fields `codes_...` are for the latter.
     """
 
-    positions: Entries
+    positions: catalog.Entries
     """Positions of a run; the last run of a head may be shorter."""
     widening: Annotated[Quantity, QuantityRule("cycles", above=0)]
     """Cycles to convert a number of the KV cache to a float, once for all query heads that share it."""
@@ -209,7 +213,7 @@ class ProgramAttention(FrozenModel):
     """Rate of products with 8-bit values, where a value serves one query head."""
     codes_values_shared: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """Rate of products with 8-bit values where a value serves four query heads."""
-    codes_outputs: Entries
+    codes_outputs: catalog.Entries
     """Numbers of a head's 8-bit values that a thread processes at a time."""
     codes_start: Annotated[Quantity, QuantityRule("cycles", least=0)]
     """Cycles per thread and `codes_outputs` numbers, for any length: all threads start in one place."""
@@ -239,12 +243,12 @@ class ProgramAttention(FrozenModel):
 class HostSoftware(FrozenModel):
     """Costs of the host software on the cores."""
 
-    simd_share: Share
+    simd_share: catalog.Share
     """Share of the peak fp32 rate that norm, RoPE, softmax and quantization reach."""
     attention_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """Rate of attention's products on a thread. A head of a sequence is on one thread, except in `program`,
     where the rate is for a float KV cache alone."""
-    attention_ahead: Share | None = None
+    attention_ahead: catalog.Share | None = None
     """Share of attention's computation that overlaps reads of the KV cache; missing: none."""
     program: ProgramAttention | None = None
     """Attention of this project's program; missing: measured software, with `attention_rate` alone."""
@@ -266,9 +270,9 @@ class HostSoftware(FrozenModel):
     hand_over_share: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)]
     """Share of `product_overhead` that is work around a product, which the cores also do for a PIM unit:
     rounding of activations, the norm of a single row, handing over from one operation to the next."""
-    submit: Latency
+    submit: catalog.Latency
     """Time to prepare a descriptor and submit it to a unit with LUTMM, one after the other on a thread."""
-    poll: Latency
+    poll: catalog.Latency
     """Time from a unit's completion record to the waiting core, and the time to read one record."""
     result_copy: Annotated[Quantity, QuantityRule("cycles", above=0)] | None = None
     """Cycles of a thread to copy a scaled result of the units to the input of the next operation; missing: no
@@ -284,7 +288,9 @@ class _SystemFile(FrozenModel):
     format: Literal[1]
     """Version of this layout."""
     name: str
+    """Name, which results and tables show."""
     title: str
+    """Description in one line."""
     extends: tuple[str, ...] = ()
     """Files that this one extends, nearest first (filled when the file is read)."""
     sources: dict[str, str]
@@ -318,28 +324,35 @@ class System(_SystemFile):
     """CPU server, with or without an accelerator."""
 
     kind: Literal["cpu"]
+    """Kind of system file."""
     cores: CoreSpec
+    """Cores."""
     l1i: Cache
+    """First-level instruction cache of a core."""
     l1d: Cache
+    """First-level data cache of a core."""
     l2: L2
+    """Second-level cache of a core."""
     llc: LastLevelCache
+    """Shared last-level cache."""
     memory: Memory
+    """DRAM."""
     host: HostSoftware
+    """Costs of the software on the cores."""
     pim: Pim | None = None
+    """PIM units at the slices of the last-level cache; missing: none."""
     accelerator: Annotated[SerializeAsAny[AcceleratorSpec], BeforeValidator(_section)] | None = None
     """Accelerator other than `pim`, with the fields of its backend."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.accelerator is not None and self.has_pim:
-            raise ValueError("accelerator stands beside an enabled pim; allowed is one of the two")
+            raise ValueError("accelerator is set with an enabled pim; allowed is one of the two")
         if self.pim is not None:
             # An ordinary tile's widths; those of a run are checked when it is timed.
+            tile = (4096, 4096, 1, 4, 4, 8, self.pim.default_nbw or NBWS[0], 0)
             try:
-                unit = _core.SliceConfig(self.unit_text())
-                _core.plan_tile(
-                    unit, (4096, 4096, 1, 4, 4, 8, self.pim.default_nbw or NBWS[0], 0), scaled=False
-                )
+                _core.plan_tile(_core.SliceConfig(self.unit_text()), tile, scaled=False)
             except ValueError as error:
                 raise ValueError(f"pim does not fit: {str(error).rstrip('.')}") from None
         return self
@@ -360,10 +373,8 @@ class System(_SystemFile):
         other = self.accelerator
         backend = "" if other is None else f", its accelerator has backend {other.backend}"
         bases = {f'extends = "{name}"' for name in (self.name, *self.extends)}
-        texts = {
-            file.name: file.read_text("utf-8")
-            for file in (resources.files("sailsim.sim") / "data" / "systems").iterdir()
-        }
+        folder = resources.files("sailsim.sim") / "data" / "systems"
+        texts = {file.name: file.read_text("utf-8") for file in folder.iterdir()}
         near = sorted(
             name.removesuffix(".toml")
             for name, text in texts.items()
@@ -385,9 +396,8 @@ class System(_SystemFile):
     @property
     def unit_convert(self) -> str:
         """Place of conversion (`Pim.convert`) for a descriptor without cores, which cannot convert then."""
-        if self.pim is None or self.pim.convert.value == "cores":
-            return "memory"
-        return str(self.pim.convert.value)
+        convert = "cores" if self.pim is None else str(self.pim.convert.value)
+        return "memory" if convert == "cores" else convert
 
     def _content(self) -> dict[str, Any]:
         content = super()._content()
@@ -474,9 +484,6 @@ def host_memory_system(system: System, threads: int, stream_limit: float = inf) 
         read_share=_stream_share(system),
         write_share=system.memory.write_share.value,
         stream_limit=stream_limit,
-        depth=0,
-        background=False,
-        buffer=0.0,
         cores=MemoryReader(inf, threads * core_window_bytes(system), system.memory.latency.si, queue=queue),
     )
 
@@ -515,27 +522,27 @@ class GpuKernels(FrozenModel):
     Where a file has none, rates from the GPUs that the constant was measured on are used.
     """
 
-    read_share: Share | None = None
+    read_share: catalog.Share | None = None
     """Share of `memory_bandwidth` that llama.cpp reaches with four-bit weights."""
-    prompt_share: Share | None = None
+    prompt_share: catalog.Share | None = None
     """Share of `fp16_flops` that llama.cpp reaches on whole prompts."""
-    layer_overhead: Latency | None = None
+    layer_overhead: catalog.Latency | None = None
     """Launches and small kernels of a layer in llama.cpp; missing: the fitted value."""
     batch_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)] | None = None
     """Rate of an SM in llama.cpp's matrix kernel for 9 to 64 rows."""
-    prompt_share_f16: Share | None = None
+    prompt_share_f16: catalog.Share | None = None
     """Share of `fp16_flops` that vLLM reaches on whole prompts in 16 bits."""
     host_points: Annotated[Quantity, QuantityRule("points", above=0)] | None = None
     """Geekbench 6 single-core score of the host's processor, for vLLM."""
     lone_heads: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)] | None = None
     """Degree to which query heads read keys separately in vLLM's mixed steps and windows; default 1."""
-    read_share_w4: Share | None = None
+    read_share_w4: catalog.Share | None = None
     """Share of `memory_bandwidth` that LMDeploy's four-bit kernels reach."""
-    compute_share_w4: Share | None = None
+    compute_share_w4: catalog.Share | None = None
     """Share of `fp16_flops` that LMDeploy's four-bit kernels reach."""
-    layer_overhead_w4: Latency | None = None
+    layer_overhead_w4: catalog.Latency | None = None
     """Launches and small kernels of a layer in LMDeploy with four-bit weights."""
-    row_overhead_w4: Latency | None = None
+    row_overhead_w4: catalog.Latency | None = None
     """Work for each sequence and step in LMDeploy with four-bit weights."""
 
 
@@ -543,7 +550,7 @@ class Gpu(_SystemFile):
     """GPU of a baseline."""
 
     kind: Literal["gpu"]
-    memory_bandwidth: Bandwidth
+    memory_bandwidth: catalog.Bandwidth
     """Peak bandwidth of its memory."""
     memory_size: Annotated[Quantity, QuantityRule("GB", above=0)]
     """Capacity of its memory."""
@@ -552,7 +559,7 @@ class Gpu(_SystemFile):
     fp32_flops: Annotated[Quantity, QuantityRule("TFLOP/s", above=0)]
     sms: Annotated[Quantity, QuantityRule("SMs", least=1, whole=True)]
     """Streaming multiprocessors."""
-    clock: Clock
+    clock: catalog.Clock
     """Boost clock."""
     l2: Annotated[Quantity, QuantityRule("MiB", above=0)]
     tdp: Annotated[Quantity, QuantityRule("W", above=0)]

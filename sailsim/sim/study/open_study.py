@@ -189,7 +189,7 @@ def opened(
             yield study
             state = f"{noun} without a result" if study.refused or study.failed else "complete"
         except KeyboardInterrupt as error:
-            error.add_note(f"{report.held + report.done} of {total} {noun} are stored in {store.path}")
+            error.add_note(f"{report.resumed + report.done} of {total} {noun} are stored in {store.path}")
             raise
         finally:
             manifest.update(
@@ -234,7 +234,7 @@ class OpenStudy:
         present = len(tasks) - len(missing)
         self.manifest["held_before"] += present
         self.store.set_answer(self._answer, self.manifest, self.group)
-        self.report.hold(present)
+        self.report.resume(present)
         if missing:
             self._workers = self._workers or self.start_workers(len(missing))
             self._evaluate(deque(missing), evaluate, self._workers)
