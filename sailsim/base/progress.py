@@ -162,12 +162,7 @@ def progress_report(
     if _LOG.get() or not wanted or not console.is_terminal:
         yield ProgressReport(total, what, wanted, short=short)
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[words]}", markup=False),
-    )
+    name, words = (TextColumn(each, markup=False) for each in ("{task.description}", "{task.fields[words]}"))
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), words)
     with Progress(*columns, console=console, transient=short) as bar:
         yield ProgressReport(total, what, bar=bar, short=short)

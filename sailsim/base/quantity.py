@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Annotated, Any, Literal, Self, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -169,12 +169,8 @@ class QuantityRule:
 
     def holds(self, x: float) -> bool:
         """Whether a number in this unit is within the bounds."""
-        return (
-            (self.above is None or x > self.above)
-            and (self.least is None or x >= self.least)
-            and (self.most is None or x <= self.most)
-            and (not self.whole or x == int(x))
-        )
+        above = (self.above is None or x > self.above) and (self.least is None or x >= self.least)
+        return above and (self.most is None or x <= self.most) and (not self.whole or x == int(x))
 
     def check(self, quantity: Quantity) -> Quantity:
         """Return ``quantity``, or raise a ValueError that says what is allowed."""
@@ -205,9 +201,7 @@ class QuantityRule:
             ),
         )
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> JsonSchemaValue:
         if self.word is not None:
             return {"anyOf": [handler(schema["schema"]), dict([self.word_schema])]}
         return {"allOf": [handler(schema)], "unit": self.unit, "allowed": self.allowed}
@@ -233,7 +227,5 @@ class ChoiceRule:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> JsonSchemaValue:
         return {"allOf": [handler(schema)], "allowed": list(self.values)}

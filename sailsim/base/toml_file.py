@@ -27,8 +27,7 @@ def read_toml(path: Traversable, kind: str, allowed: str = "a TOML file") -> dic
     Raises:
         SailsimError: one sentence that names the file.
     """
-    data = read_bytes(path, f"{kind} file", MAX_BYTES, allowed)
-    return parse_toml(data, f"{kind} file {path}", allowed)
+    return parse_toml(read_bytes(path, f"{kind} file", MAX_BYTES, allowed), f"{kind} file {path}", allowed)
 
 
 def parse_toml(data: bytes, name: str, allowed: str = "a TOML file") -> dict[str, Any]:

@@ -114,13 +114,9 @@ class Memory(FrozenModel):
     @property
     def peak_bandwidth(self) -> Quantity:
         """Peak bandwidth as a quantity."""
-        return Quantity.model_construct(
-            value=self.channels.value * self._channel,
-            unit="GB/s",
-            source=self.clock.source,
-            kind="derived",
-            note=f"{self.channels} x {self._channel:g} GB/s",
-        )
+        value, note = self.channels.value * self._channel, f"{self.channels} x {self._channel:g} GB/s"
+        source = self.clock.source
+        return Quantity.model_construct(value=value, unit="GB/s", source=source, kind="derived", note=note)
 
     @property
     def read_bandwidth(self) -> Quantity:

@@ -9,7 +9,7 @@ from sailsim._core import UNIT_TEXT_VERSION
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, ChoiceRule, FrozenModel, Quantity, QuantityRule
 from sailsim.lut_gemv.descriptor import NBW_MAX
-from sailsim.sim.machine.catalog import BytesPerCycle, Clock, Cycles, Entries, Switch
+from sailsim.sim.machine.catalog import BytesPerCycle, Clock, Cycles, Entries, Switch, format_value
 from sailsim.sim.machine.substrate import (
     OPERATIONS,
     SUBSTRATES,
@@ -192,12 +192,10 @@ class Pim(FrozenModel):
         fields["substrate"] = substrate.name
         fields |= {name: getattr(substrate, name) for name in ("layout", "accumulate", "prt_helps")}
         lines = [f"sailsim-unit {UNIT_TEXT_VERSION}"]
+        lines += [f"{name} {format_value(value)}" for name, value in fields.items()]
         lines += [
-            f"{name} {str(value).lower() if isinstance(value, bool) else value}"
-            for name, value in fields.items()
+            f"cost.{each} {' '.join(map(str, substrate.costs[each].coefficients))}" for each in OPERATIONS
         ]
-        for name in OPERATIONS:
-            lines.append(f"cost.{name} {' '.join(map(str, substrate.costs[name].coefficients))}")
         for phase, ops in substrate.phases.steps().items():
             texts = (f"{times} {operation} {n}" for times, operation, n in ops)
             lines.append(f"phase.{phase} {', '.join(texts) or 'none'}")

@@ -18,14 +18,7 @@ from math import inf
 from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    GetJsonSchemaHandler,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -36,10 +29,6 @@ from sailsim.sim.machine import catalog
 from sailsim.sim.machine.dram import Memory, MemoryPath, MemoryReader, MemorySystem
 from sailsim.sim.machine.pim import NBWS, Pim
 
-_FOLDER = "sailsim.sim.backends"
-SECTION_PROBLEM = "section_problem"
-"""Type of the pydantic error for a section that its backend refuses (`catalog.first_problem`)."""
-
 
 class AcceleratorSpec(FrozenModel):
     """Section `[accelerator]`; each backend has its own subclass."""
@@ -48,11 +37,10 @@ class AcceleratorSpec(FrozenModel):
     """Backend: the name of a module of `sailsim.sim.backends`."""
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> JsonSchemaValue:
         if cls is not AcceleratorSpec:
-            return handler(schema)
+            own: JsonSchemaValue = handler(schema)
+            return own
         return {"anyOf": [handler(model.__pydantic_core_schema__) for model in spec_models().values()]}
 
 
@@ -64,17 +52,17 @@ def backend_modules() -> tuple[str, ...]:
 
 def backend_module(name: str) -> ModuleType:
     """Module of a backend, loaded at its first use."""
-    return import_module(f"{_FOLDER}.{name}")
+    return import_module(f"sailsim.sim.backends.{name}")
 
 
 def spec_models() -> dict[str, type[AcceleratorSpec]]:
     """Backend -> model of its section, for backends that have one."""
-    found = {}
-    for name in backend_modules():
-        model = getattr(backend_module(name), "SPEC", None)
-        if isinstance(model, type) and issubclass(model, AcceleratorSpec):
-            found[name] = model
-    return found
+    specs = {name: getattr(backend_module(name), "SPEC", None) for name in backend_modules()}
+    return {
+        name: spec
+        for name, spec in specs.items()
+        if isinstance(spec, type) and issubclass(spec, AcceleratorSpec)
+    }
 
 
 def _section(table: Any) -> AcceleratorSpec:
@@ -90,7 +78,8 @@ def _section(table: Any) -> AcceleratorSpec:
         except ValidationError as error:
             fields = ", ".join(models[name].model_fields)
             problem = catalog.first_problem(error, f"a field of backend {name}; allowed are {fields}")
-    raise PydanticCustomError(SECTION_PROBLEM, "{text}", {"text": problem})
+    # `catalog.first_problem` knows this type of error.
+    raise PydanticCustomError("section_problem", "{text}", {"text": problem})
 
 
 class CoreSpec(FrozenModel):

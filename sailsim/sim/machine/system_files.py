@@ -127,16 +127,14 @@ def _fields(section: FrozenModel) -> dict[str, Any]:
     return {name: getattr(section, name) for name in type(section).model_fields}
 
 
-def _new_memory(machine: System | Gpu, dram_type: Value | None) -> dict[str, Any]:
-    """Memory and citations of a system with another shipped DRAM type, as for a file that names it; else {}.
+def _new_memory(machine: System | Gpu, new: Value | None) -> dict[str, Any]:
+    """Memory and citations of a system with the DRAM type ``new``; {} unless it ships and is another one.
 
     Clock, width, banks, row and timing are the new type's, and a stated peak is dropped.
     """
-    if not isinstance(machine, System) or dram_type not in DRAM_TYPES.names:
+    if not isinstance(machine, System) or new not in DRAM_TYPES.names or new == machine.memory.type.value:
         return {}
-    if dram_type == machine.memory.type.value:
-        return {}
-    table = DRAM_TYPES.read(str(dram_type))
+    table = DRAM_TYPES.read(str(new))
     return {
         "memory": _fields(machine.memory) | {"stated_peak": None} | table["memory"],
         "sources": machine.sources | table["sources"],
