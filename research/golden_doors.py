@@ -34,7 +34,8 @@ from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.parameter_space import space
 from sailsim.analysis.runs.compare import comparisons
 from sailsim.analysis.runs.runs import runners, runners_by_name, runs
-from sailsim.analysis.search.design_search import DesignSearch, explore
+from sailsim.analysis.search.design_search import DesignSearch
+from sailsim.analysis.search.exploration import explore
 from sailsim.analysis.serving.serve_requests import serve, serving_runners
 from sailsim.analysis.serving.service import Deployment
 from sailsim.analysis.uncertainty.prior import machine_changes

@@ -1,10 +1,10 @@
-"""Area of what SAIL adds to a server, and the readings of the paper's "2 %".
+"""Area that SAIL adds to a server, and the readings of the paper's "2 %".
 
-Per slice: C-SRAM arrays, the lanes of the DFM (adder, shifter, accumulators), its buffer of activations, the
-PRT, the command queue, the line buffers, the unit's small cache, floating-point units where they convert, and
-control. Cells of SRAM are divided by the
-share of an array that is cells; logic is gates of a standard-cell library over the share of a placed block
-that is cells. Bases: LLC, LLC with cores, die (the LLC's share is a slice's too, all slices being alike).
+Each slice gets C-SRAM arrays, the lanes of the DFM (adder, shifter, accumulators), its buffer of activations,
+the PRT, the command queue, the line buffers, the unit's small cache, floating-point units where they convert,
+and control. Area of SRAM is that of its cells over the share of an array that is cells. Area of logic is that
+of its standard cells over the utilisation of a placed block. Bases are the LLC, the LLC with the cores, and
+the die. All slices are alike, so the share of the LLC is also that of a slice.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, log2
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
-from sailsim.analysis.costs.constants import ConstantSet, NotModelledError, charged
+from sailsim.analysis.costs.constants import ConstantSet, NotModelledError, charge_value
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import QuantityRule
 from sailsim.lut_gemv.descriptor import WBITS_MAX
@@ -24,7 +24,7 @@ from sailsim.sim.machine.system import System
 
 @dataclass(frozen=True)
 class AreaConstants(ConstantSet):
-    """What the areas rest on; `data/constants/area.toml` says why."""
+    """Areas of cells and blocks; sources are in `data/constants/area.toml`."""
 
     FILE: ClassVar[str] = "area"
 
@@ -52,42 +52,42 @@ PARTS = (
     *("arrays", "lanes", "accumulators", "activations", "prt", "queue", "buffers", "cache", "converters"),
     "control",
 )
-"""Of a unit."""
+"""Parts of a slice's unit."""
 COUNTED: Mapping[str, tuple[str, ...]] = {
     "C-SRAM arrays": ("arrays",),
     "arrays, adders and shifters": ("arrays", "lanes"),
     "all of the unit": PARTS,
     "all but the arrays (the LLC gives its own)": tuple(name for name in PARTS if name != "arrays"),
 }
-"""What may be meant by the hardware that is added, by the parts that it counts."""
+"""Readings of "added hardware", each with the parts that it counts."""
 BASES = ("LLC", "LLC and cores", "die")
-"""What the added area may be a share of."""
+"""Areas that the added area may be divided by."""
 
 
 @dataclass(frozen=True)
 class Area:
-    """Square millimetres of the whole server: what is added, and the bases."""
+    """Added area and bases of a whole server, in mm2."""
 
     parts: Mapping[str, float]
-    """Of one slice's unit, by `PARTS`."""
+    """Area of one slice's unit by `PARTS`, mm2."""
     slices: int
     bases: Mapping[str, float]
-    """What a share may be of, by `BASES`."""
+    """Areas by `BASES`, mm2."""
 
     def added_mm2(self, counted: str = "all of the unit") -> float:
-        """What the units of all slices take, of one of `COUNTED`."""
+        """Area of the units of all slices, by one of `COUNTED`."""
         return self.slices * sum(self.parts[name] for name in COUNTED[counted])
 
     def share(self, counted: str, base: str) -> float:
-        """What the units of all slices add, of one of `COUNTED`, over one of `BASES`."""
+        """Area of the units of all slices by one of `COUNTED`, over one of `BASES`."""
         return self.added_mm2(counted) / self.bases[base]
 
 
 def area(system: System, constants: AreaConstants | None = None, wbits: int = 4) -> Area:
-    """Area of the units of a machine that has them, sized for weights of ``wbits`` bits.
+    """Area of a server's PIM units, sized for weights of ``wbits`` bits.
 
-    Raises NotModelledError for a substrate that does not declare its area, SailsimError for a machine
-    without PIM units and for widths outside 1..8.
+    Raises NotModelledError for a substrate that does not declare its area, SailsimError for a server without
+    PIM units and for widths outside 1..8.
     """
     pim = system.require_pim()
     if not 1 <= wbits <= WBITS_MAX:
@@ -118,12 +118,12 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
             f"substrate {substrate.name} has no [area] table, allowed is one with it: area not modelled"
         )
     declared = substrate.area
-    cells = row_bits * pim.rows.whole * charged(declared.cell, c)
+    cells = row_bits * pim.rows.whole * charge_value(declared.cell, c)
     behind = substrate.accumulate == "behind"  # else the sums are rows of the arrays
-    beside = sum(charged(circuit, c) for circuit in declared.beside.values())
+    lane_um2 = sum(charge_value(circuit, c) for circuit in declared.beside.values())
     parts = {
-        "arrays": cells / charged(declared.efficiency, c) * 1e-6,
-        "lanes": logic(lanes * width * beside * c.lane_gates),
+        "arrays": cells / charge_value(declared.efficiency, c) * 1e-6,
+        "lanes": logic(lanes * width * lane_um2 * c.lane_gates),
         "accumulators": 8 * pim.accumulator_buffer.si * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
         "activations": sram(dfms * 8 * pim.activation_buffer.si),
         "prt": logic(dfms * entries * searched * (c.flip_flop_um2 + c.comparator_um2))
@@ -137,11 +137,10 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     return Area(parts, system.llc.slices.whole, bases)
 
 
-@dataclass(frozen=True)
-class OverheadBasis:
-    """One reading of the overhead: what counts, over what, and how many arrays a slice would give ``target``.
+class AreaOverhead(NamedTuple):
+    """Added area by one of `COUNTED` over one of `BASES`.
 
-    ``arrays`` is None where even no array exceeds the target.
+    A slice with ``arrays`` arrays would have the target share; None where the unit exceeds it without any.
     """
 
     counted: str
@@ -150,8 +149,8 @@ class OverheadBasis:
     arrays: float | None
 
 
-def overhead_bases(system: System, wbits: int = 4, target: float = 0.02) -> Iterator[OverheadBasis]:
-    """Every reading of the paper's overhead for a machine; raises as `area`."""
+def area_overheads(system: System, wbits: int = 4, target: float = 0.02) -> Iterator[AreaOverhead]:
+    """Every reading of the paper's area overhead for a server; raises as `area`."""
     pim = system.require_pim()
 
     def with_arrays(count: int) -> Area:
@@ -162,6 +161,6 @@ def overhead_bases(system: System, wbits: int = 4, target: float = 0.02) -> Iter
     whole, none, one = area(system, wbits=wbits), with_arrays(0), with_arrays(1)
     for counted, base in product(COUNTED, BASES):
         least = none.added_mm2(counted)
-        room = target * whole.bases[base] - least
-        arrays = None if room < 0 else room / (one.added_mm2(counted) - least)
-        yield OverheadBasis(counted, base, whole.share(counted, base), arrays)
+        spare = target * whole.bases[base] - least
+        arrays = None if spare < 0 else spare / (one.added_mm2(counted) - least)
+        yield AreaOverhead(counted, base, whole.share(counted, base), arrays)

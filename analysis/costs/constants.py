@@ -1,7 +1,7 @@
 """Constants of a model as one object: floats in the units of their sourced quantities.
 
-What ships is one file a model, `data/constants/*.toml`; a user's file changes what it names (`extends`). A
-model takes its constants as an argument, so that a study of uncertainty can put others in their place:
+One file of `data/constants` ships for each model; a user's file changes the constants that it names
+(`extends`). A model takes its constants as an argument, so that a study of uncertainty can pass others:
 ``replace(EnergyConstants.default(), core_active_w=1.4)``, or one end of every range with ``at("low")``.
 """
 
@@ -24,36 +24,33 @@ from sailsim.sim.machine.catalog import Catalog, validate
 from sailsim.sim.machine.substrate import Charge, parse_multiple
 
 CONSTANTS = Catalog("constants", "data/constants", package="sailsim.analysis")
-"""The files."""
-
+"""Files of constants, shipped or by path."""
 End = Literal["low", "value", "high"]
 
 
 class NotModelledError(SailsimError):
-    """A machine's file does not say what its energy or its area depends on."""
+    """A system file lacks values that its energy or its area depends on."""
 
 
 def data_file(name: str) -> Traversable:
-    """A file of the ``data`` folder of this floor."""
+    """A file of this package's ``data`` folder."""
     return files("sailsim.analysis") / "data" / name
 
 
 @dataclass(frozen=True)
 class ConstantSet:
-    """Base: a field is a float, annotated with its unit and bounds; `FILE` has a quantity of each name."""
+    """Base class: each field is a float with unit and bounds, and a quantity of that name in `FILE`."""
 
     FILE: ClassVar[str] = ""
-    """The file that ships, and the `kind` of all files of this model."""
+    """Shipped file, and the `kind` of all files of this model."""
     RULES: ClassVar[Mapping[str, QuantityRule]] = {}
-    """What each field allows, in the order of the fields."""
+    """Unit and bounds of each field, in order."""
     SHIPPED: ClassVar[Mapping[str, Quantity]] = {}
-    """The quantities of the file that ships, once they were asked for."""
+    """Quantities of the shipped file, filled in at the first use."""
 
     def __init_subclass__(cls) -> None:
         hints = get_type_hints(cls, include_extras=True)
-        cls.RULES = {
-            name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated
-        }
+        cls.RULES = {n: hint.__metadata__[0] for n, hint in hints.items() if get_origin(hint) is Annotated}
 
     def __post_init__(self) -> None:
         for name, rule in self.RULES.items():
@@ -63,7 +60,7 @@ class ConstantSet:
 
     @classmethod
     def quantities(cls, file: str | Path | None = None) -> Mapping[str, Quantity]:
-        """Every constant with its source, from the file that ships or from another one, by name.
+        """Every constant with its source by name, from the shipped file or another one.
 
         Raises SailsimError that names the file and the field.
         """
@@ -75,7 +72,7 @@ class ConstantSet:
 
     @classmethod
     def default(cls) -> Self:
-        """Every constant at its value in the file that ships."""
+        """Every constant at its value in the shipped file."""
         return cls.at("value")
 
     @classmethod
@@ -85,13 +82,13 @@ class ConstantSet:
 
     @classmethod
     def synthesised(cls) -> Self:
-        """Every constant as gates of a cell library give it, at its value where none is known."""
+        """Every constant as synthesised with a cell library; at its value where no synthesis is known."""
         every = cls.quantities().items()
         return cls(**{name: _at(q.synthesised or q, "value") for name, q in every})
 
     @classmethod
     def ends(cls, file: str | Path | None = None) -> dict[End, Self]:
-        """All of them at both ends of their ranges and at their values, by the end, as `at` gives each."""
+        """All constants at the low ends of their ranges, at their values and at the high ends; see `at`."""
         return {end: cls.at(end, file) for end in get_args(End)}
 
 
@@ -101,10 +98,10 @@ def _at(quantity: Quantity, end: End) -> float:
     return float(quantity.value if edge is None else edge)
 
 
-def charged(charge: Charge, constants: ConstantSet, end: End = "value") -> float:
-    """What a file charges for an operation, in its field's unit.
+def charge_value(charge: Charge, constants: ConstantSet, end: End = "value") -> float:
+    """Cost of an operation by a substrate's file, in the unit of the file's field.
 
-    ``constants`` are at the same ``end`` of their ranges as a quantity of the file's own is to be.
+    A quantity of the file is taken at ``end``; ``constants`` must be at the same end of their ranges.
     """
     if isinstance(charge, str):
         times, constant = parse_multiple(charge)
@@ -113,7 +110,7 @@ def charged(charge: Charge, constants: ConstantSet, end: End = "value") -> float
 
 
 def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[ConstantSet]]) -> dict[str, str | Path]:
-    """Which file holds which kind of constants, by `ConstantSet.FILE`.
+    """Files by the kind of constants that they hold, `ConstantSet.FILE`.
 
     Raises SailsimError for a file of a kind that is not among ``kinds``, and for two files of one.
     """
@@ -132,14 +129,14 @@ def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[ConstantSet]
 
 
 def _cited(quantity: Quantity, sources: Mapping[str, str]) -> Quantity:
-    """A quantity, and its synthesised reading, with citations in the place of their keys."""
-    read = quantity.synthesised and _cited(quantity.synthesised, sources)
-    cited = sources.get(quantity.source, quantity.source)
-    return quantity.model_copy(update={"source": cited, "synthesised": read})
+    """A quantity and its synthesised value with citations in place of their keys."""
+    synthesised = quantity.synthesised and _cited(quantity.synthesised, sources)
+    source = sources.get(quantity.source, quantity.source)
+    return quantity.model_copy(update={"source": source, "synthesised": synthesised})
 
 
 def _layout(cls: type[ConstantSet]) -> type[BaseModel]:
-    """What a file of these constants looks like."""
+    """Schema of a file of these constants."""
     rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.RULES.items()}
     values = create_model(f"{cls.__name__}Values", __base__=FrozenModel, **rules)
     layout: dict[str, Any] = {
@@ -155,8 +152,4 @@ def _layout(cls: type[ConstantSet]) -> type[BaseModel]:
 def _read(cls: type[ConstantSet], name: str) -> Mapping[str, Quantity]:
     allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.RULES)}"
     content: Any = validate(_layout(cls), CONSTANTS.read(name), name, allowed)
-    quantities = {}
-    for field in cls.RULES:
-        quantity: Quantity = getattr(content.constants, field)
-        quantities[field] = _cited(quantity, content.sources)
-    return MappingProxyType(quantities)
+    return MappingProxyType({n: _cited(getattr(content.constants, n), content.sources) for n in cls.RULES})

@@ -1,10 +1,10 @@
-"""Tokens per dollar: what an hour of a machine costs, and which part of it a run pays for.
+"""Tokens per dollar: price of an hour of a server or GPU, and the part of it that a run pays for.
 
-A GPU instance is paid whole. A CPU server is paid by the vCPUs that a run uses ("share": providers sell the
-same chip in slices at one price a vCPU), by what it takes from its neighbours ("bandwidth": the vCPUs whose
-share of the memory's bandwidth it uses, if those are more; "llc": those of the last-level cache too) or whole
-("whole"). SAIL's server costs the CPU server's price times (1 + overhead). Prices are a CSV file that can be
-replaced; a price that is missing or 0 is refused. What is not known is a range.
+A GPU instance is paid whole. A CPU server is paid in one of four ways ("sizing"). "share" pays the vCPUs that
+a run uses, as providers sell slices of one chip at one price a vCPU. "bandwidth" pays the vCPUs whose share
+of the memory's bandwidth the run uses, if those are more. "llc" counts the share of the last-level cache too.
+"whole" pays all vCPUs. SAIL's server costs the CPU server's price times (1 + overhead). Prices are a CSV file
+that can be replaced; a price that is missing or 0 is refused. Unknown values have ranges.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ DOLLARS = (
     *("tokens_per_usd", "tokens_per_usd_low", "tokens_per_usd_high"),
     *(f"tokens_per_usd_{payment}" for payment in PAYMENTS),
 )
-"""What `dollars` says of a run."""
+"""Fields of a run's record that `dollars` gives."""
 
 
 @dataclass(frozen=True)
 class CostConstants(ConstantSet):
-    """What the dollars rest on beside prices; `data/constants/cost.toml` says why."""
+    """Constants of the dollars besides prices; sources are in `data/constants/cost.toml`."""
 
     FILE: ClassVar[str] = "cost"
 
     overhead: Annotated[float, QuantityRule("ratio", least=0)]
-    """What SAIL's server costs more than the same server without it."""
+    """Price of SAIL's server over that of the same server without it, minus 1."""
     utilisation: Annotated[float, QuantityRule("ratio", above=0, most=1)]
-    """How much of what is paid for works; the same for every machine, so it leaves ratios alone."""
+    """Share of the paid time that is used; the same for every server, so it leaves ratios alone."""
 
 
 HOUR_S = 3600.0
-"""Seconds of an hour, for which prices are."""
+"""Seconds of an hour, the time that a price is for."""
 MAX_FILE = 1 << 20
 """Bytes of a price file."""
 PRICES = "is a PriceList, as sailsim.prices reads it from a file"
-"""What stands for the prices that ship, in a sentence."""
+"""End of the message that refuses another type of prices."""
 Word = Annotated[str, Field(pattern=r"\S")]
 Positive = Annotated[float, Field(ge=LEAST, le=MOST)]
 
@@ -96,7 +96,7 @@ class PriceList(ShortRepr):
         return price
 
     def named(self, machines: Iterable[str]) -> str | None:
-        """The first of some machines that has a price: of a system and those that its file extends."""
+        """First of some machines that has a price: a system, then those that its file extends."""
         return next((name for name in machines if any(name in row.machines for row in self.rows)), None)
 
     def all_of(self, machines: Iterable[str], kind: Literal["cpu", "gpu"]) -> tuple[Price, ...]:
@@ -142,19 +142,19 @@ def prices(path: str | Path | None = None) -> PriceList:
 
 
 Record = Mapping[str, Any]
-"""Of a run (`results.runs`)."""
+"""Record of a run (`runs.runs`)."""
 
 
 def vcpus_paid(price: Price, run: Record, sizing: Sizing) -> int | None:
     """vCPUs of a CPU instance that a run pays for; None where the whole instance lacks threads or memory.
 
-    "share": its threads, or as many as bring the memory that it needs; "bandwidth": or as many as bring the
-    share of the memory's bandwidth that it uses; "llc": or its threads, and beside them as many as bring the
-    share of the last-level cache that its accelerator keeps; "whole": all.
+    "share": its threads, or as many as bring the memory that it needs. "bandwidth": also as many as bring the
+    share of the memory's bandwidth that it uses. "llc": also its threads, plus as many as bring the share of
+    the last-level cache that its accelerator keeps. "whole": all.
 
-    Under "llc" no neighbour has less cache than it pays for: each core that works, the run's too, keeps the
-    part of its vCPU, and whoever takes more brings it. Only room is counted. All slices work, but share
-    their ports by time, as memory does. Who thinks the slices themselves are taken pays "whole".
+    Under "llc" no neighbour has less cache than it pays for: each busy core, also one of the run, keeps the
+    share of its vCPU, and a run that takes more pays for it. Only capacity is counted. All slices work, but
+    share their ports by time, as memory does. Sizing "whole" is for those who count the slices as taken.
     """
     needed = int(run["cores"])
     if price.memory_gib is not None:
@@ -171,7 +171,7 @@ def vcpus_paid(price: Price, run: Record, sizing: Sizing) -> int | None:
 
 
 def usd_per_hour(price: Price, run: Record, sizing: Sizing = "share", overhead: float = 0.0) -> float | None:
-    """What an hour of a run costs; None where the instance does not hold it.
+    """USD that an hour of a run costs; None where the instance does not hold it.
 
     ``overhead`` is SAIL's; a GPU instance is paid whole.
     """
@@ -180,22 +180,21 @@ def usd_per_hour(price: Price, run: Record, sizing: Sizing = "share", overhead: 
 
 
 def dollars(run: Record, listed: PriceList, constants: Mapping[End, CostConstants]) -> dict[str, Any]:
-    """What a run costs, by the names of `DOLLARS`; None where it has no rate or no price, or no instance
-    holds it.
+    """Cost of a run by the names of `DOLLARS`.
 
-    Nominal: the first instance that holds the run, "bandwidth" sizing, the nominal constants and rate. Ends,
-    the least and the most tokens a dollar: over every instance, sizing, the constants' ranges and the rate's
-    interval.
+    Every value is None for a run without a rate or a price, and for one that no instance holds. Nominal: the
+    first instance that holds the run, "bandwidth" sizing, the nominal constants and rate. Ends are the fewest
+    and the most tokens a dollar over all instances, sizings, ranges of constants and the rate's interval.
     """
     instances = listed.all_of(run["priced_as"], "gpu" if run["kind"] == "gpu" else "cpu")
-    held = [price for price in instances if usd_per_hour(price, run) is not None]
-    if is_missing(run["tokens_per_s"]) or not held:
+    fitting = [price for price in instances if usd_per_hour(price, run) is not None]
+    if is_missing(run["tokens_per_s"]) or not fitting:
         return dict.fromkeys(DOLLARS)
-    first, extras = held[0], {end: c.overhead if run["overhead"] else 0.0 for end, c in constants.items()}
+    first, extras = fitting[0], {end: c.overhead if run["overhead"] else 0.0 for end, c in constants.items()}
     overhead = extras["value"]
     hours: list[Any] = [
         usd_per_hour(price, run, sizing, extra)
-        for price in held
+        for price in fitting
         for sizing in PAYMENTS.values()
         for extra in extras.values()
     ]
@@ -204,10 +203,8 @@ def dollars(run: Record, listed: PriceList, constants: Mapping[End, CostConstant
         payment: usd_per_hour(first, run, "whole" if run["pays"] == "whole" else sizing, overhead)
         for payment, sizing in PAYMENTS.items()
     }
-    rate, low, high = (
-        float(run["tokens_per_s"] if is_missing(run[name]) else run[name])
-        for name in ("tokens_per_s", "low", "high")
-    )
+    rate = float(run["tokens_per_s"])
+    low, high = (rate if is_missing(run[end]) else float(run[end]) for end in ("low", "high"))
     used = [c.utilisation for c in constants.values()]
     nominal = rate * constants["value"].utilisation * HOUR_S
     return {
@@ -225,7 +222,7 @@ def dollars(run: Record, listed: PriceList, constants: Mapping[End, CostConstant
 
 
 def _paid_for(price: Price, run: Record, overhead: float) -> str:
-    """What the nominal dollars of a run pay for, in words."""
+    """Paid part of an instance at the nominal dollars, in words."""
     if price.kind == "gpu":
         return "1 GPU" if price.units == 1 else f"{price.units} GPUs"
     vcpus, share = vcpus_paid(price, run, "bandwidth"), vcpus_paid(price, run, "share")
@@ -235,7 +232,7 @@ def _paid_for(price: Price, run: Record, overhead: float) -> str:
 
 
 def price_notes(rows: Iterable[Mapping[str, Any]], price_list: PriceList) -> Iterator[tuple[str, str]]:
-    """What is to be said of prices, by runner: whose price another machine has, and why there is none."""
+    """Notes on prices with their runners: the machine whose price is used, or why there is none."""
     for row in rows:
         if is_missing(row["tokens_per_s"]):
             continue

@@ -1,4 +1,4 @@
-"""Energy of a decode step: events times what each costs, for SAIL and for the cores alone.
+"""Energy of a decode step: number of events times energy of each, for SAIL and for the cores alone.
 
     arrays      rows read and written, cycles of computing in place by operation, each of an array's columns
     convert     cycles of the in-memory type conversion by operation; operations of floating-point units
@@ -10,9 +10,9 @@
     cores       cores at work, and waiting for the units
     static      what runs whether there is work or not: idle cores, mesh and controllers, DRAM, leaking C-SRAM
 
-Every term is linear in the constants, and grows with each. The same constants and the same server stand
-behind SAIL and the cores alone. A GPU has only an upper bound, its board power over the time of a step. Not
-modelled, and so not 0 but missing: `NOT_MODELLED`.
+Every term is linear in the constants, and grows with each. SAIL and the cores alone use the same constants
+and the same server. A GPU has only an upper bound, its board power times the time of a step. `NOT_MODELLED`
+lists what is missing, which is not 0.
 """
 
 from __future__ import annotations
@@ -21,37 +21,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
-from sailsim.analysis.costs.constants import ConstantSet, End, NotModelledError, charged
+from sailsim.analysis.costs.constants import ConstantSet, End, NotModelledError, charge_value
 from sailsim.base.quantity import QuantityRule
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT, EnergyShape, backend_of
 from sailsim.sim.machine.system import System
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
-"""What a step's joules go to, in the order of the figures."""
-
+"""Causes of a step's energy, in the order of the figures."""
 _ROWS = (("read", "array_reads"), ("write", "array_writes"))
-
 NOT_MODELLED = (
     "not modelled in the energy: voltage regulators, power supply, cooling, network and storage; leakage of "
     "DFM and PRT; the GPUs' host servers"
 )
-OF_DRAM = "ddr4-3200"
-"""The memory that the constants of DRAM are of."""
+DRAM_TYPE = "ddr4-3200"
+"""Memory that the DRAM constants describe."""
 
 
-def borrowed(system: System) -> tuple[str, ...]:
-    """What a note says of a machine whose memory is not the one that the constants are of."""
-    if system.memory.type.value == OF_DRAM:
+def constants_notes(system: System) -> tuple[str, ...]:
+    """Note for a server whose memory is another one than the constants describe; else nothing."""
+    if system.memory.type.value == DRAM_TYPE:
         return ()
     return (
-        f"the energy is reckoned with constants of {OF_DRAM} and of Neoverse N1 in 7 nm, and the area with "
+        f"the energy is reckoned with constants of {DRAM_TYPE} and of Neoverse N1 in 7 nm, and the area with "
         f"that core's: none of {system.memory.type.value} and of this machine's cores are known here",
     )
 
 
 @dataclass(frozen=True)
 class EnergyConstants(ConstantSet):
-    """What each event costs; `data/constants/energy.toml` says why."""
+    """Energy of each event; sources are in `data/constants/energy.toml`."""
 
     FILE: ClassVar[str] = "energy"
 
@@ -87,10 +85,9 @@ NO_UNITS = EnergyShape(0, 0, {}, 0.0)
 
 @dataclass(frozen=True)
 class StepEvents:
-    """What a step asks of a server: events of the units (`sailsim.sim.step.tiles`), traffic, cores and time.
+    """Activity of a server in a step: events of the units (`sim.step.tiles`), traffic, cores, time.
 
-    Bytes are those of the whole step; ``busy_s`` is when the step's threads work, of the ``step_s`` that it
-    takes, and they wait for the rest.
+    Bytes are those of the whole step. Threads work for ``busy_s`` of its ``step_s`` and wait for the rest.
     """
 
     step_s: float
@@ -104,65 +101,59 @@ class StepEvents:
     units: EnergyShape = NO_UNITS
 
 
-def energy(use: StepEvents, c: EnergyConstants, end: End = "value") -> dict[str, float]:
-    """Joules of a step by `CAUSES`; a substrate's own quantities are taken at the ``end`` that ``c`` is."""
-    did = {name: float(use.activity.get(name, 0.0)) for name in ACTIVITY}
+def energy(step: StepEvents, c: EnergyConstants, end: End = "value") -> dict[str, float]:
+    """Joules of a step by `CAUSES`; the substrate's quantities are taken at ``end``, that of ``c``."""
+    events = {name: float(step.activity.get(name, 0.0)) for name in ACTIVITY}
     fj, pj, bit = 1e-15, 1e-12, 8
-    row = use.units.columns * fj
+    row = step.units.columns * fj
 
     def rows(operation: str, event: str) -> float:
-        """Of an operation on rows of an array."""
-        return row * charged(use.units.operations[operation], c, end) * did[event] if did[event] else 0.0
+        """Joules of an operation on rows of the arrays; 0 without an event."""
+        count = events[event]
+        return row * charge_value(step.units.operations[operation], c, end) * count if count else 0.0
 
-    accumulate = use.units.accumulator_bits * (c.add_fj_bit * (1 + c.shift_factor) + 2 * c.accumulator_fj_bit)
-    moved = use.dram_read_bytes + use.dram_written_bytes
-    beside = c.dram_activate_pj_bit + c.dram_pins_pj_bit + c.dram_controller_pj_bit
+    accumulate_bit = c.add_fj_bit * (1 + c.shift_factor) + 2 * c.accumulator_fj_bit
+    accumulate = step.units.accumulator_bits * accumulate_bit
+    moved = step.dram_read_bytes + step.dram_written_bytes
+    transfer = c.dram_activate_pj_bit + c.dram_pins_pj_bit + c.dram_controller_pj_bit
+    ports = events["port_bytes"] + events["activation_bytes"]
+    llc_bytes = moved + events["port_bytes"] + events["activation_bytes"]
+    llc = c.llc_fj_bit * llc_bytes + c.wire_fj_bit_mm * c.port_mm * ports
+    reads = step.dram_read_bytes * (c.dram_read_pj_bit + transfer)
+    writes = step.dram_written_bytes * (c.dram_write_pj_bit + transfer)
+    waiting_s = max(0.0, step.step_s - step.busy_s)
+    idle_w = c.uncore_w + c.dram_idle_w * step.channels + c.core_idle_w * (step.cores - step.threads)
+    static_w = idle_w + c.csram_leakage_mw_mib * 1e-3 * step.units.csram_mib
     return {
         "arrays": sum(rows(operation, event) for operation, event in (*_ROWS, *COMPUTE.items())),
         "convert": sum(rows(operation, event) for operation, event in CONVERT.items())
-        + pj * c.unit_convert_pj * did["unit_converts"],
-        "dfm": fj * (c.add_fj_bit * did["entry_add_bits"] + accumulate * did["accumulates"])
-        + pj * c.pattern_pj * did["patterns"],
-        "prt": did["prt_searches"] * c.prt_search_pj * pj
-        + row * c.prt_fj_bit * (did["prt_reads"] + did["prt_writes"]),
-        "llc": bit
-        * fj
-        * (
-            c.llc_fj_bit * (moved + did["port_bytes"] + did["activation_bytes"])
-            + c.wire_fj_bit_mm * c.port_mm * (did["port_bytes"] + did["activation_bytes"])
-        ),
-        "mesh": bit * fj * c.wire_fj_bit_mm * c.mesh_mm * (moved + did["activation_bytes"]),
-        "dram": bit
-        * pj
-        * (
-            use.dram_read_bytes * (c.dram_read_pj_bit + beside)
-            + use.dram_written_bytes * (c.dram_write_pj_bit + beside)
-        ),
-        "cores": use.threads
-        * (c.core_active_w * use.busy_s + c.core_waiting_w * max(0.0, use.step_s - use.busy_s)),
-        "static": use.step_s
-        * (
-            c.uncore_w
-            + c.dram_idle_w * use.channels
-            + c.core_idle_w * (use.cores - use.threads)
-            + c.csram_leakage_mw_mib * 1e-3 * use.units.csram_mib
-        ),
+        + pj * c.unit_convert_pj * events["unit_converts"],
+        "dfm": fj * (c.add_fj_bit * events["entry_add_bits"] + accumulate * events["accumulates"])
+        + pj * c.pattern_pj * events["patterns"],
+        "prt": events["prt_searches"] * c.prt_search_pj * pj
+        + row * c.prt_fj_bit * (events["prt_reads"] + events["prt_writes"]),
+        "llc": bit * fj * llc,
+        "mesh": bit * fj * c.wire_fj_bit_mm * c.mesh_mm * (moved + events["activation_bytes"]),
+        "dram": bit * pj * (reads + writes),
+        "cores": step.threads * (c.core_active_w * step.busy_s + c.core_waiting_w * waiting_s),
+        "static": step.step_s * static_w,
     }
 
 
 def tokens_of(record: Mapping[Any, Any]) -> float:
-    """Tokens that the step of a record works on: one of each sequence, or all of its prompts."""
+    """Tokens that a recorded step processes: one of each sequence, or all of its prompts."""
     return float(record["batch"]) * max(1, int(record.get("prompt") or 0))
 
 
-def use_of(system: System, record: Mapping[str, Any]) -> StepEvents:
-    """What a run asks of its server, by its record (`results.runs`): an accelerator's from its events; the
-    cores' from their traffic, all of it reads, while no thread waits.
+def step_events(system: System, record: Mapping[str, Any]) -> StepEvents:
+    """Activity of a run by its record (`runs.runs`).
+
+    An accelerator's record has its events. On the cores all traffic counts as reads, and no thread waits.
 
     Raises NotModelledError for an accelerator or a substrate that does not declare its energy.
     """
     seconds = float(record["step_s"])
-    use = StepEvents(
+    step = StepEvents(
         step_s=seconds,
         threads=int(record["cores"]),
         cores=system.cores.count.whole,
@@ -171,7 +162,7 @@ def use_of(system: System, record: Mapping[str, Any]) -> StepEvents:
         dram_read_bytes=float(record["dram_bytes"]),
     )
     if record["kind"] == "cores":
-        return use
+        return step
     shape = backend_of(system, "accelerator").energy(system, record)
     if shape is None:
         raise NotModelledError(
@@ -186,7 +177,7 @@ def use_of(system: System, record: Mapping[str, Any]) -> StepEvents:
                 f"the energy of substrate {record['substrate']}, whose file has no energy.{operation}"
             )
     return replace(
-        use,
+        step,
         busy_s=float(phases["cores"]) + float(phases["sync"]),
         dram_read_bytes=float(traffic["weights"]) + float(traffic["read"]) + float(traffic.get("cache") or 0),
         dram_written_bytes=float(traffic["written"]),

@@ -1,16 +1,16 @@
-"""What a paper claims, as data: numbers, every metric that the words of each allow, and how it is reckoned.
+"""Claims of a paper as data: numbers, every metric that the words of each allow, and how to compute them.
 
-Those that ship are `data/claims/<paper>.toml`; another paper's are a file like it, by its path. A metric is
-reckoned from `ClaimOutcomes`: the points of a store (`stored_claims`) or a sampled machine on some workloads
-(`evaluator`). No other module names a claim, or a runner that one is about.
+Claims of shipped papers are `data/claims/<paper>.toml`; those of another paper are a file like it, by its
+path. A metric is computed from the points of a store (`stored_claims`) or from a sampled machine on some
+workloads (`evaluator`). No other module names a claim or a runner that one is about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,66 +25,72 @@ from sailsim.sim.machine.catalog import Catalog, validate
 
 CLAIMS = Catalog("claims", "data/claims", package="sailsim.analysis")
 SHIPPED = "sail"
-"""The paper that is asked about unless another one is named."""
+"""Default paper."""
 
 MetricName = Literal["speedup", "usd_ratio", "saving", "area_share"]
 Payment = Literal["used", "bandwidth", "whole"]
 Choice = Literal["prt"]
 Source = Literal["store", "samples"]
 Numbers = NDArray[np.float64]
+Quantities = Callable[..., Numbers]
+"""Values of a runner's quantity at some points, NaN where a run has none: `StoredOutcomes.of` and
+`SampledOutcomes.of`, by (runner, quantity, against=None, without=None).
 
+A quantity is `tokens_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s`, `array_reads`, or of a store
+`products_s`, the seconds of a step's matrix products. SAIL's are those of the machine whose cores run the
+software of the runner ``against``, and with ``without`` those at the same points without a choice."""
 
-_FIELDS_OF: dict[MetricName, tuple[str, ...]] = {
+_FIELDS: dict[MetricName, tuple[str, ...]] = {
     "speedup": ("runner",),
     "usd_ratio": ("runner", "payment"),
     "saving": ("saved", "without"),
     "area_share": ("counted", "base"),
 }
-"""What each metric has to be told; it takes nothing else of these."""
+"""Fields that each metric requires; it allows none of the others here."""
 
 
 class ClaimMetric(FrozenModel):
     """One number that the words of a claim may mean: a `[[claim.metric]]` table."""
 
     words: str
-    """The reading, in a phrase."""
+    """The reading of the claim, in a phrase."""
     metric: MetricName
     """speedup: the subject's tokens/s over a runner's; usd_ratio: tokens per dollar likewise; saving: percent
     that a choice saves; area_share: percent of added area."""
     subject: str = SAIL
-    """Whom the claim is about: a runner. Metrics of another one than SAIL are of stores alone."""
+    """Runner that the claim is about. Metrics of others than SAIL need a store."""
     runner: str | None = None
-    """Whom the subject is compared with, by its name in `data/runners.toml` or in the paper's `beside`."""
+    """Runner that the subject is compared with, by its name in `data/runners.toml` or in `Paper.against`."""
     part: Literal["step", "products"] = "step"
-    """Of a speedup or a ratio of dollars: the whole step, or as if it were its matrix products alone."""
+    """Part of the step that a speedup or a ratio of dollars is about: all, or its matrix products alone."""
     payment: Payment | None = None
-    """What both pay: the vCPUs that they use, or those of the bandwidth that they use too, or the server."""
+    """Payment of both runners: the vCPUs that they use, also those of the bandwidth, or the whole server."""
     saved: Literal["pim_cycles", "step_s", "array_reads"] | None = None
-    """What is saved: cycles of the PIM units, the step's time, or reads of the arrays by look-ups."""
+    """Saved quantity: cycles of the PIM units, the step's time, or reads of the arrays by look-ups."""
     without: Choice | None = None
-    """The choice whose lack SAIL is compared with at the same point."""
+    """Choice that SAIL is compared without, at the same point."""
     counted: str | None = None
     base: str | None = None
-    """What counts as added area, and what it is a share of: keys of `costs.area.COUNTED` and `BASES`."""
+    """Counted area and its base: keys of `costs.area.COUNTED` and `BASES`."""
     machines: Literal["reference", "any"] = "reference"
-    """Which machines of a store count: the reference alone, or variants too."""
+    """Systems of a store that count: the reference alone, or variants too."""
     threads: Literal["any", "fitted"] = "any"
-    """Which points of a store count: all, or those with as many threads as the cores' fit has."""
+    """Points of a store that count: all, or those with as many threads as the cores' fit has."""
     primary: bool = False
-    """Whether it is the one that is searched and explained: one a claim."""
+    """Whether it is the one that is searched and explained, one for each claim."""
     claimed: bool = True
-    """False: it stands beside the claim for comparison, without a verdict."""
+    """Whether it gets a verdict; others are shown for comparison."""
     of: Listed[Source] = ("store", "samples")
-    """Where it is shown: for the points of a store, for sampled machines."""
+    """Sources of numbers that it is shown for: the points of a store, sampled machines."""
     how: str = ""
-    """A sentence that says how it follows from the commands, where no one run has it (`field`)."""
+    """Sentence on how it follows from the commands, where no single run has it (`field`)."""
     remark: str = ""
-    """What must be said beside it."""
+    """Remark that is always printed with it."""
 
     @model_validator(mode="after")
     def _has_what_it_takes(self) -> Self:
-        needed = _FIELDS_OF[self.metric]
-        for name in dict.fromkeys(name for names in _FIELDS_OF.values() for name in names):
+        needed = _FIELDS[self.metric]
+        for name in dict.fromkeys(name for names in _FIELDS.values() for name in names):
             given = getattr(self, name)
             if name in needed and given is None:
                 raise ValueError(f"{name} is missing; metric {self.metric} needs it")
@@ -97,7 +103,7 @@ class ClaimMetric(FrozenModel):
 
     @property
     def sampled(self) -> bool:
-        """Whether sampled machines have it: they are SAIL's, against runners that ship and somebody ran."""
+        """Whether sampled machines have it: they are SAIL's, against shipped runners that somebody ran."""
         if self.runner is not None:
             software = shipped_software().get(self.runner)
             if software is None or software in CLAIMED:
@@ -106,14 +112,14 @@ class ClaimMetric(FrozenModel):
 
     @property
     def field(self) -> str:
-        """Where an answer of `sailsim run --json` has SAIL's, dot by dot; empty where no one run has it."""
+        """Path of SAIL's value in an answer of `sailsim run --json`; empty where no single run has it."""
         if self.metric == "speedup":
             return f"runs.{self.runner}.speedup"
         return f"runs.{self.runner}.usd_ratio_{self.payment}" if self.metric == "usd_ratio" else ""
 
 
 def _check(metric: ClaimMetric, known: Mapping[str, Sequence[str]]) -> None:
-    """Raise ValueError for a field with a name that none of the known ones has."""
+    """Raise ValueError for a field whose value is not among the known names."""
     for name, allowed in known.items():
         given = getattr(metric, name)
         if given is not None and given not in allowed:
@@ -126,21 +132,21 @@ class Claim(FrozenModel):
     name: str
     title: str
     short: str
-    """For headings of figures."""
+    """Title for headings of figures."""
     value: float
     unit: Literal["x", "%"]
     better: Literal["higher", "lower"] = "higher"
-    """Whether a machine reaches it with as much or with as little. "lower" is no goal: near it or not."""
+    """Direction in which a value reaches it. "lower" is no goal: a value is near it or not."""
     aggregation: Literal["highest", "lowest", "geomean", "one a machine"] = "highest"
-    """Over points: the highest ("up to"), the lowest, their geometric mean, or a value that a machine has
-    whatever it runs. Sampled machines take all but the last as the highest."""
+    """Aggregation over points: the highest ("up to"), the lowest, their geometric mean, or a value that a
+    machine has whatever it runs. Sampled machines take all but the last as the highest."""
     scale: Literal["log", "linear"] = "log"
-    """Of axes and of what sensitivity explains; linear where the value can be 0."""
+    """Scale of axes and of the value that sensitivity explains; linear where it can be 0."""
     confidence: Literal["high", "medium", "low"]
-    """Of the quotation: high, where it is the paper's own abstract."""
+    """Confidence in the quotation: high, where it is the paper's own abstract."""
     source: str
     why: Listed[str] = ()
-    """Why what comes out disagrees."""
+    """Reasons why the simulated value disagrees."""
     metric: Listed[ClaimMetric]
 
     @model_validator(mode="after")
@@ -160,50 +166,50 @@ class Claim(FrozenModel):
         return next(metric for metric in self.metric if metric.primary)
 
     def metrics(self, source: Source) -> tuple[ClaimMetric, ...]:
-        """Its metrics for one source of numbers."""
+        """Metrics for one source of numbers."""
         return tuple(m for m in self.metric if (m.sampled if source == "samples" else source in m.of))
 
     def reaches(self, values: Numbers) -> NDArray[np.bool_]:
-        """Whether values are as good as the paper's."""
+        """Whether values are as good as the paper's, elementwise."""
         if self.better == "lower":
             return np.asarray(np.isfinite(values) & (values <= self.value))
         return np.asarray(values >= self.value)
 
 
 class PaperFact(FrozenModel):
-    """What a paper says that is no number: a `[[fact]]` table."""
+    """Statement of a paper that is no number: a `[[fact]]` table."""
 
     name: str
     title: str
     paper: str
     here: str
-    """What stands here in its place."""
+    """The same matter in this simulator."""
     column: str = ""
-    """A column of a store whose values are shown instead of `here`."""
+    """Column of a store whose values are shown instead of `here`."""
     confidence: Literal["high", "medium", "low"]
     source: str
 
 
 Metric = tuple[str, int]
-"""A claim by its name, and which of its metrics of sampled machines."""
+"""Name of a claim, and index among its metrics of sampled machines."""
 
 
 class Paper(FrozenModel):
-    """Everything that one paper says, and the file of what it does not."""
+    """All claims and facts of one paper, and its file of unknowns."""
 
     source: str
     unknowns: str | None = None
-    """A file of `data/unknowns` by name, or one by its path from this file; None: nothing to sample."""
+    """File of `data/unknowns` by name, or one by its path from this file; None: nothing to sample."""
     models: Listed[str] = ()
-    """The models that the claims are about, by name."""
-    beside: Listed[str] = ()
+    """Models that the claims are about, by name."""
+    against: Listed[str] = ()
     """Runners that do not ship, by the names that `--against` gives them in a sweep."""
     claim: Listed[Claim]
     fact: Listed[PaperFact] = ()
 
     @model_validator(mode="after")
     def _runners_are_known(self) -> Self:
-        allowed = [*runner_names(), *self.beside]
+        allowed = [*runner_names(), *self.against]
         for claim in self.claim:
             for metric in claim.metric:
                 _check(metric, {"runner": allowed, "subject": allowed})
@@ -225,21 +231,17 @@ class Paper(FrozenModel):
         return self
 
     def by_name(self, name: str) -> Claim:
-        """One of its claims."""
+        """The claim of a name."""
         return next(claim for claim in self.claim if claim.name == name)
 
     @cached_property
     def sampled(self) -> dict[Metric, ClaimMetric]:
         """All metrics of sampled machines, claim by claim."""
-        return {
-            (claim.name, at): metric
-            for claim in self.claim
-            for at, metric in enumerate(claim.metrics("samples"))
-        }
+        return {(c.name, at): m for c in self.claim for at, m in enumerate(c.metrics("samples"))}
 
     @cached_property
     def primary(self) -> dict[str, Metric]:
-        """Of every claim by its name the metric that is searched and explained."""
+        """The metric of each claim that is searched and explained, by the claim's name."""
         return {metric[0]: metric for metric, each in self.sampled.items() if each.primary}
 
     @cached_property
@@ -250,7 +252,7 @@ class Paper(FrozenModel):
 
 
 def load_paper(name_or_path: str = SHIPPED) -> Paper:
-    """A paper's claims by name, or from a file by its path.
+    """Claims of a paper by name, or from a file by its path.
 
     Raises SailsimError that names the file, the field and what is allowed.
     """
@@ -262,41 +264,27 @@ def load_paper(name_or_path: str = SHIPPED) -> Paper:
     return paper.model_copy(update={"unknowns": str(Path(path.parent, paper.unknowns))})
 
 
-class ClaimOutcomes(Protocol):
-    """What runners did at some points. Arrays have one shape; NaN where a run has no number."""
+def values(metric: ClaimMetric, quantities: Quantities, area_share: Callable[[str, str], Numbers]) -> Numbers:
+    """A metric at every point, as a ratio or in percent.
 
-    def of(
-        self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
-    ) -> Numbers:
-        """A runner's `tokens_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s`, `array_reads`, or of
-        a store `products_s`, the seconds of a step's matrix products.
-
-        SAIL's are those of the machine whose cores run the software of the runner ``beside``, and with
-        ``without`` those at the same points without a choice.
-        """
-
-    def area_share(self, counted: str, base: str) -> Numbers:
-        """Added area over what there is, by `costs.area.COUNTED` and `BASES`."""
-
-
-def values(metric: ClaimMetric, outcomes: ClaimOutcomes) -> Numbers:
-    """A metric at every point, as a ratio or in percent."""
+    ``area_share`` gives the added area over a base, by keys of `costs.area.COUNTED` and `BASES`.
+    """
     if metric.metric == "area_share":
-        return 100 * outcomes.area_share(str(metric.counted), str(metric.base))
+        return 100 * area_share(str(metric.counted), str(metric.base))
     if metric.metric == "saving":
         saved = str(metric.saved)
-        return 100 * (1 - outcomes.of(SAIL, saved) / outcomes.of(SAIL, saved, without=metric.without))
+        return 100 * (1 - quantities(SAIL, saved) / quantities(SAIL, saved, without=metric.without))
     rate = "tokens_per_s" if metric.metric == "speedup" else f"tokens_per_usd_{metric.payment}"
 
-    def of(name: str, beside: str | None = None) -> Numbers:
-        whole = outcomes.of(name, rate, beside=beside)
+    def rate_of(name: str, against: str | None = None) -> Numbers:
+        rates = quantities(name, rate, against=against)
         if metric.part == "step":
-            return whole
-        seconds = (outcomes.of(name, column, beside=beside) for column in ("step_s", "products_s"))
-        return whole * next(seconds) / next(seconds)
+            return rates
+        seconds = (quantities(name, column, against=against) for column in ("step_s", "products_s"))
+        return rates * next(seconds) / next(seconds)
 
     runner = str(metric.runner)
-    return of(metric.subject, beside=runner) / of(runner)
+    return rate_of(metric.subject, against=runner) / rate_of(runner)
 
 
 def highest(values: Numbers) -> Numbers:

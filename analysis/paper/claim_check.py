@@ -1,6 +1,6 @@
-"""What sailsim claims, each with the command that shows it: run, and compared with what is expected.
+"""Checks of this project's own claims: run the commands behind each and compare with expected numbers.
 
-Steps and what is expected of them are data (`analysis/data/checks.toml`). docs/reproduction.md is the page.
+Checks and expected numbers are data (`analysis/data/checks.toml`). docs/reproduction.md explains.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from sailsim.base.quantity import FrozenModel
 
 
 class ExpectedValue(FrozenModel):
-    """A number: in words, where it is in the JSON of the last command, and how far off it may be,
-    relatively."""
+    """Expected number: description, path in the JSON of the last command, value and relative tolerance."""
 
     what: str
     path: str
@@ -35,7 +34,7 @@ class ExpectedValue(FrozenModel):
 
 
 class ClaimCheck(FrozenModel):
-    """A claim: its commands in order, the minutes that they take on two cores, the numbers to look at."""
+    """A claim with its commands in order, their minutes on two cores, and the expected numbers."""
 
     name: str
     title: str
@@ -44,50 +43,52 @@ class ClaimCheck(FrozenModel):
     value: Listed[ExpectedValue]
 
 
-def steps() -> tuple[ClaimCheck, ...]:
-    """All of them, in order."""
+def all_checks() -> tuple[ClaimCheck, ...]:
+    """All checks, in order."""
     text = files("sailsim.analysis").joinpath("data", "checks.toml").read_text("utf-8")
     return tuple(ClaimCheck.model_validate(each) for each in tomllib.loads(text)["step"])
 
 
-def chosen(names: Sequence[str]) -> tuple[ClaimCheck, ...]:
-    """The steps of some names; all without one. Raises SailsimError for a name that none has."""
-    known = {step.name: step for step in steps()}
+def checks_named(names: Sequence[str]) -> tuple[ClaimCheck, ...]:
+    """The checks of some names, all without a name. Raises SailsimError for an unknown name."""
+    known = {check.name: check for check in all_checks()}
     for name in names:
         if name not in known:
             raise SailsimError(f"step is {name!r}; allowed are {', '.join(known)}.")
     return tuple(known[name] for name in names or known)
 
 
-def run_steps(
-    wanted: Sequence[ClaimCheck], out: Path
+def run_checks(
+    checks: Sequence[ClaimCheck], out: Path
 ) -> Iterator[tuple[ClaimCheck, float, list[dict[str, Any]]]]:
-    """Runs steps with the sailsim of this Python, in a folder: of each its seconds and what came of it."""
+    """Run checks with the sailsim of this Python, in a folder; yields each with its seconds and outcomes."""
     out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     np.save(out / "w.npy", rng.integers(-8, 8, (256, 64)).astype(np.int8))
     np.save(out / "x.npy", rng.integers(-128, 128, (2, 256)).astype(np.int8))
-    for step in wanted:
+    for check in checks:
         began = time.monotonic()
-        answer, why = _answer(step, out)
-        yield step, time.monotonic() - began, judge(step, answer, why)
+        answer, why = _answer(check, out)
+        yield check, time.monotonic() - began, judge(check, answer, why)
 
 
-def judge(step: ClaimCheck, answer: Any, why: str = "") -> list[dict[str, Any]]:
-    """The numbers of a step in the answer of its last command, and whether each is as near as it has to be;
-    of a step that failed (None) all are None, and `why` says why."""
+def judge(check: ClaimCheck, answer: Any, why: str = "") -> list[dict[str, Any]]:
+    """Numbers of a check in the answer of its last command, and whether each is within its tolerance.
+
+    Without an answer (None) all are None, and ``why`` is the reason.
+    """
     outcomes = []
-    for each in step.value:
+    for each in check.value:
         value = None if answer is None else float(_at(answer, each.path))
         met = value is not None and math.isclose(value, each.expected, rel_tol=each.tolerance, abs_tol=1e-12)
         numbers = {"expected": each.expected, "value": value, "tolerance": each.tolerance}
-        outcomes.append({"step": step.name, "what": each.what, **numbers, "why": why, "met": met})
+        outcomes.append({"step": check.name, "what": each.what, **numbers, "why": why, "met": met})
     return outcomes
 
 
-def _answer(step: ClaimCheck, out: Path) -> tuple[Any, str]:
+def _answer(check: ClaimCheck, out: Path) -> tuple[Any, str]:
     printed = ""
-    for command in step.commands:
+    for command in check.commands:
         words = [word.format(out=out) for word in shlex.split(command)]
         program = str(Path(sys.executable).parent / "sailsim")
         done = subprocess.run([program, *words], capture_output=True, text=True, check=False)

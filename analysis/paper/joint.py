@@ -1,12 +1,12 @@
-"""A paper's claims together: which machines meet all of them at once, and how much that proves.
+"""Joint study of a paper's claims: machines that meet all of them at once, and how much that proves.
 
-For each prior many machines are drawn and judged by every declared combination of readings. What comes out:
-each claim by itself, how the claims go together, how near the nearest machines are to all of them, which
-unknowns are pinned there, and how often five numbers that nobody published would have been met as well. The
-nearest machine of few changes is a system file. Equal machines, seed and code give an equal file.
+For each prior many machines are drawn and judged by every declared combination of readings. Results are each
+claim by itself, correlations of claims, distances of the nearest machines to all claims, the unknowns that
+these machines pin, and how often unpublished random numbers would be met as well. The nearest machine of few
+changes is saved as a system file. Equal machines, seed and code give an equal file.
 
-Which readings may hold together is declared before any machine is drawn: `data/combinations/<paper>.toml` has
-groups of claims with the readings that go together, and a combination takes one row of every group.
+Readings that may hold together are declared before any machine is drawn: `data/combinations/<paper>.toml` has
+groups of claims with rows of readings, and a combination takes one row of every group.
 """
 
 from __future__ import annotations
@@ -24,19 +24,9 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import kstest, qmc
 
+from sailsim.analysis.paper import claim_study
 from sailsim.analysis.paper.claim import SHIPPED, Metric, Numbers, Paper, highest, load_paper
-from sailsim.analysis.paper.claim_study import (
-    OWN_GROUPS,
-    AnswerFolder,
-    Changes,
-    NearestSearch,
-    check_seed,
-    digits,
-    judge,
-    of_records,
-    quantiles,
-    save_machine,
-)
+from sailsim.analysis.paper.claim_study import Changes, Study, answers_of, digits, quantiles, study_in
 from sailsim.analysis.paper.evaluator import Memo, Values, judged
 from sailsim.analysis.paper.parameter_space import ParameterSpace, space
 from sailsim.analysis.uncertainty.prior import Listed, Value
@@ -50,39 +40,40 @@ from sailsim.sim.study.workers import Workers
 COMBINATIONS = Catalog("combinations", "data/combinations", package="sailsim.analysis")
 Where = Literal["highest", "one workload"]
 WHERE: tuple[Where, ...] = get_args(Where)
-"""Each claim at the workload where it is highest, or all at one and the same."""
+"""Choices of workloads: each claim where it is highest, or all claims at the same one."""
 PRIORS = ("sail", "sail-wide")
-"""Files of unknowns: what reviews describe, and what anything built or proposed allows."""
+"""Default files of unknowns: values that reviews describe, and all that were built or proposed."""
 CANDIDATES = ("sail-n1-nbw5",)
-"""System files that stand beside the nominal machine of the shipped paper."""
+"""Systems that the shipped paper's nominal machine is shown with."""
 BLOCK = 32
 """Machines of a task."""
 MACHINES = (64, 1 << 18)
-"""The fewest and the most that a study may have."""
+"""Fewest and most machines of a study."""
 BITS = 30
-"""Of the numbers of a Sobol sequence."""
+"""Bits of the numbers of a Sobol sequence."""
 WITHIN = (1.1, 1.15, 1.25, 1.5, 2.0)
-"""Factors: how far from the paper's numbers all of a machine's are at most."""
+"""Factors for counts of machines: largest ratio of their numbers to the paper's."""
 ACCEPTED = 200
-"""The nearest machines, whose unknowns are looked at; of few machines a twentieth."""
+"""Number of nearest machines for the posterior; at most a twentieth of all."""
 PSEUDO = 200
-"""Papers with other numbers that are tried."""
+"""Pseudo-papers, which claim other numbers."""
 PSEUDO_SPREAD = 3.0
-"""How far, as a factor, their numbers are from the paper's at most."""
+"""Largest factor between their numbers and the paper's."""
 PINNED = 0.001
-"""Where an even draw is as uneven with less than this chance, after Bonferroni, an unknown is pinned."""
+"""Significance level, after Bonferroni, at which an unknown is pinned: its posterior is not uniform."""
 NAME = "nearest-all"
+"""Name of the nearest machine, and of its file."""
 
 
 # --- Combinations of readings ---
 
 
 class JointReadings(FrozenModel):
-    """Readings of some claims that go together: a `[[together]]` table."""
+    """Readings of some claims that hold together: a `[[together]]` table."""
 
     claims: Listed[str]
     readings: Listed[Listed[str]]
-    """Rows, each with a reading of every claim, by its words."""
+    """Rows, each with the words of a reading of every claim."""
     reason: str = Field(min_length=1)
 
 
@@ -92,37 +83,33 @@ class _CombinationFile(FrozenModel):
     together: Listed[JointReadings]
 
 
-@dataclass(frozen=True)
-class Combination:
-    """One reading of every claim, and where they are read off."""
-
-    where: Where
-    metrics: tuple[Metric, ...]
+Combination = tuple[Where, tuple[Metric, ...]]
+"""Choice of workloads, and one reading of every claim."""
 
 
 @dataclass(frozen=True)
 class Combinations:
-    """All that a file declares for a paper.
+    """Declared combinations of readings of a paper's claims.
 
-    What all come to for many machines at once is the product's work, not that of each combination: the
-    largest of several distances is least where each of them is.
+    They are a product of groups, and distances to the nearest one need no loop over it: the largest of
+    several distances is least where each of them is.
     """
 
     paper: Paper
     where: tuple[Where, ...]
     groups: tuple[tuple[tuple[Metric, ...], ...], ...]
-    """Of every group its rows; a row has a metric of each of the group's claims."""
+    """Rows of every group; a row has a metric of each of the group's claims."""
     reasons: tuple[str, ...]
 
     def all(self) -> Iterator[Combination]:
         """Every combination."""
         for where, rows in product(self.where, product(*self.groups)):
-            yield Combination(where, tuple(metric for row in rows for metric in row))
+            yield where, tuple(metric for row in rows for metric in row)
 
     @property
     def primary(self) -> Combination:
         """Every claim's primary reading, each at its highest."""
-        return Combination("highest", tuple(self.paper.primary.values()))
+        return "highest", tuple(self.paper.primary.values())
 
     @property
     def targets(self) -> dict[str, float]:
@@ -130,22 +117,23 @@ class Combinations:
         return {claim.name: claim.value for claim in self.paper.claim}
 
     def nearest(self, values: Values, targets: Mapping[str, float] | None = None) -> Numbers:
-        """How far each machine is from all claims at once, by the combination that suits it best.
+        """Distance of each machine, (machines,), to all claims at once by the combination that suits it best.
 
-        ``targets`` are numbers in the place of the paper's. The distance is the largest |log(value / number)|
-        of the claims; infinite where one has no value, or 0.
+        ``targets`` are numbers in place of the paper's. The distance is the largest |log(value / number)| of
+        the claims; infinite where one has no value, or 0.
         """
-        every = [_far(values, self.groups, where, targets or self.targets) for where in self.where]
+        every = [_distance(values, self.groups, where, targets or self.targets) for where in self.where]
         return np.asarray(np.min(every, axis=0))
 
     def distance(self, values: Values, combination: Combination) -> Numbers:
         """As `nearest`, of one combination."""
-        return _far(values, ((combination.metrics,),), combination.where, self.targets)
+        where, metrics = combination
+        return _distance(values, ((metrics,),), where, self.targets)
 
     def best(self, values: Values) -> tuple[Combination, Numbers]:
-        """The combination by which one machine is nearest, and how far it is by each.
+        """The combination by which one machine is nearest, and its distances by every combination.
 
-        It is that of the first readings where a claim has no value, or 0.
+        It is the primary one where a claim has no value, or 0.
         """
         every = list(self.all())
         distances = np.array([float(self.distance(values, each)[0]) for each in every])
@@ -153,32 +141,31 @@ class Combinations:
         return every[at] if np.isfinite(distances[at]) else self.primary, distances
 
 
-def _far(
-    values: Values,
-    groups: Sequence[Sequence[Sequence[Metric]]],
-    where: Where,
-    wanted: Mapping[str, float],
+def _distance(
+    values: Values, groups: Sequence[Sequence[Sequence[Metric]]], where: Where, targets: Mapping[str, float]
 ) -> Numbers:
-    """How far machines are from what is wanted, by the row of every group that suits them best."""
-    of_groups = [np.min([_worst(values, row, wanted, where) for row in rows], axis=0) for rows in groups]
-    worst = np.asarray(np.max(of_groups, axis=0), np.float64)
+    """Distances of machines to the targets, by the row of every group that suits them best."""
+    nearest = [np.min([_worst(values, row, targets, where) for row in rows], axis=0) for rows in groups]
+    worst = np.asarray(np.max(nearest, axis=0), np.float64)
     return worst if where == "highest" else np.asarray(worst.min(axis=-1), np.float64)
 
 
-def _worst(values: Values, metrics: Sequence[Metric], wanted: Mapping[str, float], where: Where) -> Numbers:
-    """The largest |log(value / wanted)| of some metrics: of the highest over the last axis, or workload by
-    workload; infinite for what is no number above 0."""
-    offs = []
+def _worst(values: Values, metrics: Sequence[Metric], targets: Mapping[str, float], where: Where) -> Numbers:
+    """Largest |log(value / target)| of some metrics, of the highest value or workload by workload.
+
+    It is infinite for values that are no number above 0.
+    """
+    distances = []
     for metric in metrics:
         value = highest(values[metric]) if where == "highest" else values[metric]
         with np.errstate(divide="ignore", invalid="ignore"):
-            off = np.abs(np.log(value / wanted[metric[0]]))
-        offs.append(np.where(np.isfinite(off), off, np.inf))
-    return np.asarray(np.max(offs, axis=0))
+            distance = np.abs(np.log(value / targets[metric[0]]))
+        distances.append(np.where(np.isfinite(distance), distance, np.inf))
+    return np.asarray(np.max(distances, axis=0))
 
 
 def load_combinations(name_or_path: str, paper: Paper) -> Combinations:
-    """A file of combinations by name or path, for a paper.
+    """Combinations of a paper's readings, from a file by name or path.
 
     Raises SailsimError that names the file and the field: a claim that is missing or in two groups, a reading
     that a claim does not have.
@@ -218,7 +205,7 @@ def _row(what: str, paper: Paper, group: JointReadings, row: Sequence[str]) -> t
 
 
 def sobol_rows(space: ParameterSpace, samples: int, seed: int) -> Numbers:
-    """(machines, factors), each from 0 to below 1: machine i is row i, whoever evaluates it.
+    """Numbers u, (machines, factors), each from 0 to below 1; row i is machine i in every process.
 
     Sobol's sequence (Joe and Kuo's direction numbers) with a digital shift: one word of PCG64 a factor, a
     stream that NumPy promises to keep, is XORed to its bits. A larger draw begins with a smaller one.
@@ -230,12 +217,12 @@ def sobol_rows(space: ParameterSpace, samples: int, seed: int) -> Numbers:
     return np.asarray(shifted.astype(np.float64) / 2**BITS)
 
 
-def drawn(space: ParameterSpace, prior: str, rows: Numbers, seed: int, answers: AnswerFolder) -> Values:
-    """Every metric of the machines of some rows, (machines, workloads)."""
+def sampled_values(space: ParameterSpace, prior: str, rows: Numbers, seed: int, study: Study) -> Values:
+    """Values of every metric of the machines of some rows, each (machines, workloads)."""
     blocks = [rows[first : first + BLOCK] for first in range(0, len(rows), BLOCK)]
     what = f"blocks of {BLOCK} machines, prior {prior}"
-    records = judge(space, blocks, answers, str(seed), what, f"machines of {prior}")
-    return of_records(records, space.paper.sampled)
+    records = claim_study.judge(space, blocks, study, str(seed), what, f"machines of {prior}")
+    return claim_study.of_records(records, space.paper.sampled)
 
 
 # --- The study ---
@@ -261,7 +248,7 @@ def joint(
         progress: whether to show it.
         paper: claims by name or path.
         priors: files of unknowns by name or path.
-        combinations: a file of them by name or path.
+        combinations: a file of combinations by name or path.
 
     Raises:
         SailsimError: a bad file, number or folder.
@@ -272,33 +259,30 @@ def joint(
     low, high = MACHINES
     if not low <= samples <= high or samples % BLOCK:
         raise SailsimError(f"samples is {samples}, allowed is a multiple of {BLOCK} from {low} to {high}")
-    check_seed(seed)
-    config = {
-        "samples": samples, "seed": seed, "paper": paper, "prior": list(priors), "combinations": combinations
-    }  # fmt: skip
-    answers = AnswerFolder(folder, "claims joint", config, jobs, progress)
-    rows = {prior: sobol_rows(of_prior, samples, seed) for prior, of_prior in spaces.items()}
-    of_priors = {
-        prior: _of_prior(
-            declared, of_prior, rows[prior], drawn(of_prior, prior, rows[prior], seed, answers), seed
-        )
-        for prior, of_prior in spaces.items()
-    }
+    claim_study.check_seed(seed)
+    config = {"samples": samples, "seed": seed, "paper": paper, "prior": list(priors)}
+    config["combinations"] = combinations
+    study = study_in(folder, "claims joint", config, jobs, progress)
+    rows = {prior: sobol_rows(each, samples, seed) for prior, each in spaces.items()}
+    results_by_prior = {}
+    for prior, each in spaces.items():
+        values = sampled_values(each, prior, rows[prior], seed, study)
+        results_by_prior[prior] = _prior_results(declared, each, rows[prior], values, seed)
     widest = list(spaces.values())[-1]
     base = load_system(widest.hosts[widest.software])
-    named: dict[str, Changes] = {base.name: {}}
+    candidates: dict[str, Changes] = {base.name: {}}
     for name in CANDIDATES if paper == SHIPPED else ():
         changed = changed_values(load_system(name), base)
-        named[name] = {path: value_of(leaf) for path, leaf in changed.items()}
-    beside = [_named(declared, widest, name, changes) for name, changes in named.items()]
-    for prior, of_prior in spaces.items():
-        best = of_priors[prior]["best"]["machine"]
-        # Its software, costs and area are drawn too, but no file of a machine says them.
-        own = {factor.name for factor in of_prior.factors if factor.group in OWN_GROUPS}
-        values = of_prior.draw(rows[prior][best]).values
-        named[f"machine {best} of {prior}"] = {n: value for n, value in values.items() if n in own}
-    near = nearest_to_all(widest, declared, named, answers, seed)
-    near["reading"] = _named(declared, widest, near["name"], near["draw"])
+        candidates[name] = {path: value_of(leaf) for path, leaf in changed.items()}
+    known = [_machine_results(declared, widest, name, changes) for name, changes in candidates.items()]
+    for prior, each in spaces.items():
+        best = results_by_prior[prior]["best"]["machine"]
+        # Software, costs and area are drawn too, but no system file has them.
+        own = {factor.name for factor in each.factors if factor.group in claim_study.OWN_GROUPS}
+        drawn = each.draw(rows[prior][best]).values
+        candidates[f"machine {best} of {prior}"] = {n: value for n, value in drawn.items() if n in own}
+    near = nearest_to_all(widest, declared, candidates, study, folder, seed)
+    near["reading"] = _machine_results(declared, widest, near["name"], near["draw"])
     results = {
         "paper": paper,
         "machines": samples,
@@ -313,8 +297,8 @@ def joint(
         "claims": [
             {"name": c.name, "short": c.short, "unit": c.unit, "paper": c.value} for c in claims.claim
         ],
-        "priors": of_priors,
-        "beside": beside,
+        "priors": results_by_prior,
+        "candidates": known,
         "nearest": near,
     }
     write_whole(folder / "joint.json", (json.dumps(results, indent=1) + "\n").encode())
@@ -325,61 +309,62 @@ def nearest_to_all(
     space: ParameterSpace,
     declared: Combinations,
     starts: Mapping[str, Changes],
-    answers: AnswerFolder,
+    study: Study,
+    folder: Path,
     seed: int,
 ) -> dict[str, Any]:
-    """The nearest machine that the search finds from some machines, and its file, saved in the folder."""
-    asked = {f"{name} {json.dumps(sorted(start.items()))}": start for name, start in starts.items()}
-    within = f"{space.digest} {declared.groups} {declared.where}"
+    """The nearest machine that searches from some machines find; its file is saved in the folder."""
+    questions = {f"{name} {json.dumps(sorted(start.items()))}": start for name, start in starts.items()}
+    scope = f"{space.digest} {declared.groups} {declared.where}"
     what = "searches for the nearest machine"
-    ends = answers.of_each(asked, partial(_nearest, space, declared), "nearest", within, what)
-    (distance, changes), start = min(
-        ((ends[question], name) for question, name in zip(asked, starts, strict=True)),
-        key=lambda each: float(each[0][0]),
-    )
+    ends = answers_of(study, questions, partial(_nearest, space, declared), "nearest", scope, what)
+    found = zip(ends.values(), starts, strict=True)
+    (distance, changes), start = min(found, key=lambda each: float(each[0][0]))
     source = f"sailsim claims joint, nearest to all claims at once, seed {seed}"
-    path, title = answers.path / f"{NAME}.toml", "Nearest to all of the paper's claims at once"
+    path, title = folder / f"{NAME}.toml", "Nearest to all of the paper's claims at once"
     return {
         "name": NAME,
         "from": start,
         "factor": _factor(distance),
         "draw": changes,
         "file": path.name,
-        "changes": save_machine(space, changes, path, title, source),
+        "changes": claim_study.save_machine(space, changes, path, title, source),
         "group_size": space.nominal.with_values(changes).group_size,
     }
 
 
 def _nearest(space: ParameterSpace, declared: Combinations, start: Changes) -> tuple[float, dict[str, Value]]:
-    """How far the machine is that a search from one start ends with, and its changes."""
+    """Distance and changes of the machine that a search from one start ends with."""
     memo = Memo()
 
-    def off(changes: Changes) -> float:
+    def distance(changes: Changes) -> float:
         values = judged(space, space.nominal.with_values(changes), memo=memo)
         return float(declared.nearest(_alone(values))[0])
 
-    search = NearestSearch(space, off, enough=0.0, rounds=8, helps=0.99, kept=24)
+    search = claim_study.NearestSearch(
+        space, distance, tolerance=0.0, rounds=8, improvement=0.99, shortlist=24
+    )
     changes = search.run(start)
     return search.distance(changes), changes
 
 
 def _alone(values: Values) -> Values:
-    """A machine's numbers as those of machines of which there is one."""
+    """Values of one machine, (workloads,), as those of one of many, (1, workloads)."""
     return {metric: each[None, :] for metric, each in values.items()}
 
 
-# --- What came out ---
+# --- Results ---
 
 
-def _of_prior(
+def _prior_results(
     declared: Combinations, space: ParameterSpace, rows: Numbers, values: Values, seed: int
 ) -> dict[str, Any]:
-    """What the machines of one prior give, whose u's are ``rows``."""
+    """Results of the machines of one prior, whose u's are ``rows``."""
     distance = declared.nearest(values)
     order = np.argsort(distance, kind="stable")
     accepted = order[: min(ACCEPTED, len(rows) // 20)]
     best = int(order[0])
-    own = {metric: of_all[best : best + 1] for metric, of_all in values.items()}
+    own = {metric: every[best : best + 1] for metric, every in values.items()}
     claims = declared.paper.claim
     most = {claim.name: highest(values[declared.paper.primary[claim.name]]) for claim in claims}
     reach = {claim.name: claim.reaches(np.nan_to_num(most[claim.name], nan=-np.inf)) for claim in claims}
@@ -387,8 +372,8 @@ def _of_prior(
     together = np.column_stack(list(most.values()))
     known = together[np.isfinite(together).all(axis=1)]
 
-    def within(off: Numbers) -> dict[str, int]:
-        return {f"{factor:g}": int((off <= np.log(factor)).sum()) for factor in WITHIN}
+    def within(distances: Numbers) -> dict[str, int]:
+        return {f"{factor:g}": int((distances <= np.log(factor)).sum()) for factor in WITHIN}
 
     ranks = known.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable").astype(float)
     return {
@@ -408,41 +393,41 @@ def _of_prior(
         "best": {
             "machine": best,
             "factor": _factor(distance[best]),
-            "reading": _shown(declared, space, own, declared.best(own)[0]),
+            "reading": _reading(declared, space, own, declared.best(own)[0]),
         },
     }
 
 
 def _factor(distance: float) -> float | None:
-    """A distance as a factor; None for a machine that lacks a claim."""
+    """A distance as a factor; None for a machine without a value for a claim."""
     return digits(float(np.exp(distance)), 4) if np.isfinite(distance) else None
 
 
 def _pseudo(declared: Combinations, values: Values, seed: int) -> list[float | None]:
-    """The factor within which the nearest machine meets all numbers of each pseudo-paper.
+    """Factor within which the nearest machine meets all numbers of each pseudo-paper.
 
-    A pseudo-paper has the paper's claims with every number moved by a factor of its own, drawn evenly in its
-    logarithm. Were most of them met as well as the paper, meeting the paper would prove little.
+    A pseudo-paper has the paper's claims with every number multiplied by its own factor, drawn evenly in its
+    logarithm. If most of them were met as well as the paper, meeting the paper would prove little.
     """
     rng = np.random.default_rng(seed)
     low, high = -np.log(PSEUDO_SPREAD), np.log(PSEUDO_SPREAD)
     nearest = []
-    for moved in rng.uniform(low, high, (PSEUDO, len(declared.paper.claim))):
-        claims = zip(declared.paper.claim, moved, strict=True)
-        targets = {claim.name: claim.value * float(np.exp(by)) for claim, by in claims}
+    for shifts in rng.uniform(low, high, (PSEUDO, len(declared.paper.claim))):
+        claims = zip(declared.paper.claim, shifts, strict=True)
+        targets = {claim.name: claim.value * float(np.exp(shift)) for claim, shift in claims}
         nearest.append(_factor(float(declared.nearest(values, targets).min())))
     return nearest
 
 
-def _posterior(within: ParameterSpace, accepted: Numbers) -> list[dict[str, Any]]:
-    """Of every unknown, where in its range the nearest machines have it.
+def _posterior(space: ParameterSpace, accepted: Numbers) -> list[dict[str, Any]]:
+    """Distribution of every unknown over its range among the accepted machines, (machines, factors).
 
-    A prior draws each evenly between 0 and 1; `gap` is the largest difference of the accepted machines'
-    distribution from that (Kolmogorov and Smirnov), and an unknown is pinned where an even draw would hardly
-    have it.
+    A prior draws each evenly between 0 and 1. `gap` is the largest difference of the accepted machines'
+    distribution from that (Kolmogorov and Smirnov). An unknown is pinned where a uniform draw would rarely
+    have such a gap.
     """
     rows = []
-    for at, factor in enumerate(within.factors):
+    for at, factor in enumerate(space.factors):
         shares = accepted[:, at]
         test = kstest(shares, "uniform")
         ends = [float(q) for q in np.quantile(shares, (0.05, 0.5, 0.95))]
@@ -453,7 +438,7 @@ def _posterior(within: ParameterSpace, accepted: Numbers) -> list[dict[str, Any]
                 "span": factor.span,
                 "nominal": factor.nominal,
                 "gap": digits(float(test.statistic), 3),
-                "pinned": bool(test.pvalue * len(within.factors) < PINNED),
+                "pinned": bool(test.pvalue * len(space.factors) < PINNED),
                 "shares": [digits(x, 3) for x in ends],
                 "values": [digits(v, 3) if isinstance(v, float) else v for v in drawn],
             }
@@ -461,16 +446,17 @@ def _posterior(within: ParameterSpace, accepted: Numbers) -> list[dict[str, Any]
     return sorted(rows, key=lambda row: -float(row["gap"] or 0))
 
 
-def _shown(
+def _reading(
     declared: Combinations, space: ParameterSpace, values: Values, combination: Combination
 ) -> dict[str, Any]:
-    """One machine's claims by one combination, in words: each with the workload where it is read off."""
-    own = {metric: values[metric][0] for metric in combination.metrics}
-    worst = _worst(own, combination.metrics, declared.targets, "one workload")
+    """One machine's claims by one combination, each with the words of its reading and its workload."""
+    where, metrics = combination
+    own = {metric: values[metric][0] for metric in metrics}
+    worst = _worst(own, metrics, declared.targets, "one workload")
     rows = []
     for metric, value in own.items():
         place = int(np.argmin(worst))
-        if combination.where == "highest":
+        if where == "highest":
             place = int(np.nanargmax(value)) if np.isfinite(value).any() else 0
         per_point = declared.paper.by_name(metric[0]).aggregation == "highest"
         rows.append(
@@ -481,12 +467,14 @@ def _shown(
                 "at": space.workloads[place].name if per_point else "",
             }
         )
-    return {"where": combination.where, "rows": rows}
+    return {"where": where, "rows": rows}
 
 
-def _named(declared: Combinations, within: ParameterSpace, name: str, changes: Changes) -> dict[str, Any]:
-    """A named machine: by the primary reading, and by the combination that suits it best."""
-    values = _alone(judged(within, within.nominal.with_values(changes)))
+def _machine_results(
+    declared: Combinations, space: ParameterSpace, name: str, changes: Changes
+) -> dict[str, Any]:
+    """Results of one machine, by the primary reading and by the combination that suits it best."""
+    values = _alone(judged(space, space.nominal.with_values(changes)))
     best, distances = declared.best(values)
     return {
         "name": name,
@@ -494,6 +482,6 @@ def _named(declared: Combinations, within: ParameterSpace, name: str, changes: C
         "factor": _factor(float(distances.min())),
         "primary_factor": _factor(float(declared.distance(values, declared.primary)[0])),
         "combinations_within": int((distances <= np.log(1.25)).sum()),
-        "primary": _shown(declared, within, values, declared.primary),
-        "best": _shown(declared, within, values, best),
+        "primary": _reading(declared, space, values, declared.primary),
+        "best": _reading(declared, space, values, best),
     }

@@ -1,9 +1,9 @@
-"""What is not published, one by one: factors with a range or choices and the reason, and what is held equal.
+"""Parameter spaces of papers: all unpublished values, each with a range or choices and the reason.
 
-`space` puts the space of a paper's unknowns together: the ranges of the system file, of the fits, of costs
-and area, and a file of `data/unknowns`, which adds levels, other ranges, workloads, other designs, what is
-held equal, and which machines and servers all of it is about. A row of numbers u in [0, 1], one a factor, is
-a `SampledMachine`.
+`space` collects the unknowns of a paper: the ranges of the system file, of the fits, of costs and area, and a
+file of `data/unknowns`. That file adds levels, other ranges, workloads, alternative designs, fixed values,
+and the systems and cloud servers that all of it is about. A row of numbers u in [0, 1], one for each factor,
+is a `SampledMachine`.
 """
 
 from __future__ import annotations
@@ -25,22 +25,15 @@ from sailsim.analysis.costs.dollars import CostConstants, Price
 from sailsim.analysis.paper.claim import SHIPPED, Numbers, Paper, load_paper
 from sailsim.analysis.paper.sampled_machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
 from sailsim.analysis.runs.runs import Runner
+from sailsim.analysis.uncertainty import prior as priors
 from sailsim.analysis.uncertainty.prior import (
-    GROUP_SIZE,
-    SAMPLED,
     AlternativeDesign,
-    FixedValue,
+    FittedGroup,
     Group,
     Parameter,
     Prior,
     Value,
     Workload,
-    ends_of,
-    levelled,
-    load_unknowns,
-    machine_factors,
-    ranged,
-    reading,
 )
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.sim.backends.cores import Software
@@ -56,23 +49,24 @@ from sailsim.workloads.models.formats import uniform_format
 
 @dataclass(frozen=True)
 class ParameterSpace:
-    """All factors, the workloads, what is held, other designs, and the claims that all of it is about."""
+    """Factors, workloads, fixed values and alternative designs for the claims of a paper."""
 
     factors: tuple[Parameter, ...]
     workloads: tuple[Workload, ...]
-    held: Mapping[str, FixedValue]
+    fixed: Mapping[str, priors.FixedValue]
+    """Parameters that are not drawn."""
     alternatives: tuple[AlternativeDesign, ...]
-    apart: tuple[Parameter, ...]
-    """What is drawn for an alternative alone (`AlternativeDesign.drawn`): nothing else depends on it."""
+    conditional: tuple[Parameter, ...]
+    """Parameters that only an alternative design depends on (`AlternativeDesign.drawn`)."""
     hosts: Mapping[Software, str]
-    """The system whose cores run a software; the first is the nominal one."""
+    """Systems by the software of their cores; the first is the nominal one."""
     servers: tuple[Price, ...]
-    """Instances of which one is rented; first the nominal one."""
+    """Instances that a server's price may be of; first the nominal one."""
     paper: Paper
 
     @cached_property
     def digest(self) -> str:
-        """What results rest on: a hash of the space and of the code."""
+        """Hash of the space and of the code, for keys of results."""
         content = json.dumps(to_jsonable_python([asdict(self), code_version()]), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -83,20 +77,20 @@ class ParameterSpace:
 
     @property
     def deciding(self) -> tuple[int, ...]:
-        """Indices of the workloads that sensitivity is of."""
+        """Indices of the workloads that sensitivity considers."""
         return tuple(i for i, w in enumerate(self.workloads) if w.decides)
 
     @property
-    def fixed(self) -> int:
+    def fixed_workload(self) -> int:
         """Index of the fixed workload."""
         return next(i for i, w in enumerate(self.workloads) if w.fixed)
 
     def only(self, names: Collection[str]) -> ParameterSpace:
-        """The space of some factors; the others are held at their nominal values."""
+        """The space of some factors; the others keep their nominal values."""
         return replace(self, factors=tuple(f for f in self.factors if f.name in names))
 
     def draw(self, row: Sequence[float] | Numbers) -> SampledMachine:
-        """The machine of a row of u's, one a factor.
+        """The machine of a row of u's, one for each factor.
 
         Raises SailsimError for a row of another length or outside [0, 1].
         """
@@ -104,21 +98,20 @@ class ParameterSpace:
             raise SailsimError(
                 f"row has {len(row)} numbers, allowed are {len(self.factors)} between 0 and 1, one a factor"
             )
-        return self.nominal.with_values(
-            {f.name: f.at(float(u)) for f, u in zip(self.factors, row, strict=True)}
-        )
+        values = {f.name: f.at(float(u)) for f, u in zip(self.factors, row, strict=True)}
+        return self.nominal.with_values(values)
 
     def design(
         self, alternative: AlternativeDesign, machine: SampledMachine, seed: Sequence[int]
     ) -> SampledMachine:
-        """A machine with another design, and with what only that depends on drawn from a seed."""
+        """A machine with an alternative design; parameters of that design alone are drawn from a seed."""
         rng = np.random.default_rng(seed)
-        drawn = {f.name: f.at(float(rng.random())) for f in self.apart if f.name in alternative.drawn}
-        return machine.with_values(alternative.values | drawn)
+        own = (f for f in self.conditional if f.name in alternative.drawn)
+        return machine.with_values(alternative.values | {f.name: f.at(float(rng.random())) for f in own})
 
     @property
     def software(self) -> Software:
-        """What the nominal machine's cores run."""
+        """Software of the nominal machine's cores."""
         return next(iter(self.hosts))
 
     @cached_property
@@ -127,7 +120,7 @@ class ParameterSpace:
         return SampledMachine({}, self.hosts)
 
     def host_of(self, runner: Runner) -> Software:
-        """The software of SAIL's cores beside a runner: its own on cores, the nominal one beside a GPU."""
+        """Software of SAIL's cores against a runner: the runner's own on cores, else the nominal one."""
         return next((s for s in self.hosts if runner.kind == "cores" and s == runner.software), self.software)
 
 
@@ -138,99 +131,92 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
     of claims or unknowns, and for a paper without unknowns.
     """
     claims = load_paper(paper)
-    named = prior if prior is not None else claims.unknowns
-    if named is None:
+    prior = prior if prior is not None else claims.unknowns
+    if prior is None:
         raise SailsimError(f"claims {paper}: unknowns is missing, allowed is a file of what is not published")
-    file = load_unknowns(named)
-    held = {name: each for name, each in file.held.items() if name not in file.drawn}
+    file = priors.load_unknowns(prior)
     servers = file.rented.servers(max(w.threads for w in file.workload))
     instances = tuple(price.instance for price in servers)
-    sizes = [each for name, each in file.levels.items() if name == GROUP_SIZE]
+    sizes = [each for name, each in file.levels.items() if name == priors.GROUP_SIZE]
     other_cores = set(CORES) - {core_of(load_system(name)) for name in file.hosts.values()}
     factors = [
-        *machine_factors(
-            load_system(next(iter(file.hosts.values()))), file.levels, file.ranges, file.synthesised
-        ),
+        *priors.machine_parameters(load_system(next(iter(file.hosts.values()))), file),
         *_fitted_factors("cpu", lambda name: not other_cores & set(name.split(".")), "software"),
         *_rate_factors([w.wbits for w in file.workload]),
         *_opponent_factors(claims.opponents.values()),
-        *(levelled(GROUP_SIZE, each, each.nominal, "weights", "weights") for each in sizes),
+        *(priors.levelled(priors.GROUP_SIZE, each, each.nominal, "weights", "weights") for each in sizes),
         *_constant_factors("cost", CostConstants, file.synthesised),
         Parameter("cost.instance", "cost", file.rented.reason, values=instances, nominal=instances[0]),
         *_constant_factors("area", AreaConstants, file.synthesised),
     ]
     drawn = {name: other.name for other in file.alternative for name in other.drawn}
-    apart = tuple(factor for factor in factors if factor.name in drawn and factor.group == "machine")
+    conditional = tuple(each for each in factors if each.name in drawn and each.group == "machine")
     for name, design in drawn.items():
-        if name in held or name not in {factor.name for factor in apart}:
+        if name in file.fixed or name not in {each.name for each in conditional}:
             raise SailsimError(
                 f"alternative {design!r} draws {name!r}, allowed is a value of the machine that has a range "
                 "or levels and is not held"
             )
     whole = ParameterSpace(
-        factors=tuple(f for f in factors if f.name not in held and f.name not in drawn),
-        apart=apart,
+        factors=tuple(f for f in factors if f.name not in file.fixed and f.name not in drawn),
+        conditional=conditional,
         workloads=file.workload,
-        held=held,
+        fixed=file.fixed,
         alternatives=file.alternative,
         hosts=file.hosts,
         servers=servers,
         paper=claims,
     )
-    _check_asked(whole, file, named)
+    _check_values(whole, file, prior)
     return whole
 
 
-def _check_asked(whole: ParameterSpace, file: Prior, named: str) -> None:
-    """Raise SailsimError where a range or a level of a file is one that no machine can have, whatever else it
-    has; which values go together is seen when a machine is drawn."""
-    asked: list[tuple[str, str, Value]] = [
+def _check_values(whole: ParameterSpace, file: Prior, name: str) -> None:
+    """Raise SailsimError for a level or an end of a range that no machine can have, whatever else it has.
+
+    Combinations of values are checked when a machine is drawn.
+    """
+    values: list[tuple[str, str, Value]] = [
         ("ranges", path, end) for path, span in file.ranges.items() for end in (span.low, span.high)
     ]
-    asked += [("levels", path, level) for path, each in file.levels.items() for level in each.values]
-    for what, path, value in asked:
+    values += [("levels", path, level) for path, each in file.levels.items() for level in each.values]
+    for what, path, value in values:
         try:
             whole.nominal.with_values({path: value}).system()
-            if path == GROUP_SIZE:
+            if path == priors.GROUP_SIZE:
                 Point(group_size=cast(int, value))
         except ImpossibleMachineError:
             continue
         except SailsimError as error:
-            words = str(error).removeprefix(f"{SAMPLED}: ")
-            raise SailsimError(f"unknowns {named}: {what} of {path} has {value!r}: {words}") from None
+            words = str(error).removeprefix(f"{priors.SAMPLED}: ")
+            raise SailsimError(f"unknowns {name}: {what} of {path} has {value!r}: {words}") from None
 
 
-def _fitted_factors(
-    group: Literal["cpu", "gpu"], is_kept: Callable[[str], bool], whose: Group
-) -> list[Parameter]:
-    """Constants that were fitted together, as standard normal numbers; assumed ones by their range."""
-    names, matrix = fitted_constants().covariances[group]
+def _fitted_factors(fit: FittedGroup, relevant: Callable[[str], bool], group: Group) -> list[Parameter]:
+    """Constants that were fitted together, as standard normal numbers; assumed ones with their range."""
+    names, matrix = fitted_constants().covariances[fit]
     known, factors = fitted_constants().quantities(), []
     for name, q in known.items():
-        if not (name.startswith(f"{group}.") and is_kept(name)):
+        if not (name.startswith(f"{fit}.") and relevant(name)):
             continue
         reason = f"{q.note}; {q.source}"
         low, high = (float(q.value if x is None else x) for x in (q.low, q.high))
         if name in names and matrix[names.index(name), names.index(name)] > 0:
-            factors.append(
-                Parameter(name, whose, reason, q.unit, low=low, high=high, normal=True, nominal=0.0)
-            )
+            factors.append(Parameter(name, group, reason, q.unit, low=low, high=high, normal=True))
         elif q.kind == "assumed" and low < high:
-            factors.append(Parameter(name, whose, reason, q.unit, low=low, high=high, nominal=float(q.value)))
+            factors.append(Parameter(name, group, reason, q.unit, low=low, high=high, nominal=float(q.value)))
     return factors
 
 
 def _ratio(name: str, group: Group, reason: str, low: float, high: float) -> Parameter:
-    """A factor on what is known, nominally 1."""
+    """Ratio to a known value, nominally 1."""
     return Parameter(name, group, reason, "ratio", low=low, high=high, centred=True, nominal=1.0)
 
 
 def _rate_factors(widths: Iterable[int]) -> list[Parameter]:
-    """Kernels of uniform codes: of two and three bits together, since the same unpacking slows both down."""
-    rates = {
-        w: fitted_constants().kernel_rates[format_key(uniform_format(w, 128).base)]
-        for w in sorted(set(widths))
-    }
+    """Rates of kernels for uniform codes; those of two and three bits share one, as they unpack alike."""
+    keys = {w: format_key(uniform_format(w, 128).base) for w in sorted(set(widths))}
+    rates = {w: fitted_constants().kernel_rates[key] for w, key in keys.items()}
     few = {wbits: rate for wbits, rate in rates.items() if wbits in FEW_BITS}
     factors = []
     if few:
@@ -242,17 +228,18 @@ def _rate_factors(widths: Iterable[int]) -> list[Parameter]:
     for wbits, rate in rates.items():
         if wbits not in few and rate.low < rate.high:
             reason = f"llama.cpp's kernel for {wbits}-bit weights: {rate.note}"
-            name, (low, high), nominal = f"rate.w{wbits}", (rate.low, rate.high), rate.relative
-            factors.append(
-                Parameter(name, "software", reason, "of q4_k", low=low, high=high, nominal=nominal)
-            )
+            name, low, high = f"rate.w{wbits}", rate.low, rate.high
+            factor = Parameter(name, "software", reason, "of q4_k", low=low, high=high, nominal=rate.relative)
+            factors.append(factor)
     return factors
 
 
 def _opponent_factors(opponents: Collection[Runner]) -> list[Parameter]:
-    """How far tables on the cores carry over from the machine that they were measured on; the GPUs'
-    constants, but those of GPUs that no claim is about; and scatter: nine of ten measurements lie inside a
-    fit's interval, and one measured baseline may be anywhere in it."""
+    """Rate of look-up tables on the cores, constants of the opponents' GPUs, and scatter of measurements.
+
+    The rate of tables was measured on another machine. Scatter: 90 % of the measurements lie inside a fit's
+    interval, and one measured baseline may be anywhere in it.
+    """
     factors = []
     if any(runner.software == "t-mac" for runner in opponents):
         rate = fitted_constants().software("t-mac").constants["lut_rate"]
@@ -261,11 +248,11 @@ def _opponent_factors(opponents: Collection[Runner]) -> list[Parameter]:
         factors.append(_ratio(TABLE_RATE, "software", reason, low, high))
     others = set(gpu_names()) - {runner.hardware for runner in opponents}
 
-    def is_kept(name: str) -> bool:
-        # Those of 16 bits are of prompts alone, which no claim is about.
+    def relevant(name: str) -> bool:
+        # Constants of 16 bits are for prompts alone, which no claim is about.
         return name.rpartition("_")[2] not in others and not re.search("_f16(_|$)", name)
 
-    factors += _fitted_factors("gpu", is_kept, "gpu")
+    factors += _fitted_factors("gpu", relevant, "gpu")
     scatters: dict[str, Parameter] = {}
     for runner in opponents:
         group: Group = "software" if runner.kind == "cores" else "gpu"
@@ -280,16 +267,16 @@ def _opponent_factors(opponents: Collection[Runner]) -> list[Parameter]:
 
 
 def scatter_of(runner: Runner) -> str:
-    """The factor that a runner's measurements scatter by: of its software on cores, else of its GPU."""
+    """Name of the factor for the scatter of a runner's measurements: of its software, or of its GPU."""
     return f"scatter.{runner.software if runner.kind == 'cores' else runner.hardware}"
 
 
 def _constant_factors(
     group: Literal["cost", "area"], constants: type[ConstantSet], synthesised: bool
 ) -> list[Parameter]:
-    """The constants of a model that have a range."""
+    """Constants of a model that have a range."""
     return [
-        ranged(f"{group}.{name}", group, q, *ends, read.note or read.source)
+        priors.ranged(f"{group}.{name}", group, q, *ends, read.note or read.source)
         for name, q in constants.quantities().items()
-        if (ends := ends_of(read := reading(q, synthesised))) is not None
+        if (ends := priors.ends_of(read := priors.reading(q, synthesised))) is not None
     ]

@@ -1,7 +1,7 @@
-"""Every claim of a paper beside what a store gives: claim, paper, here, ratio, configuration, remark.
+"""Claims of a paper against a store of runs: claim, paper, here, ratio, configuration, remark.
 
-A claim that says "up to" is compared with the highest value in the store, in every metric that its words
-allow. A value below the paper's is a miss and stays one; what is not modelled or not in the store says so.
+A claim of "up to" is compared with the highest value in the store, by every metric that its words allow. A
+value below the paper's is a miss. A row without a value says that it is not modelled or not in the store.
 """
 
 from __future__ import annotations
@@ -14,29 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.costs.area import area, overhead_bases
+from sailsim.analysis.costs.area import area, area_overheads
 from sailsim.analysis.costs.constants import NotModelledError
 from sailsim.analysis.costs.dollars import is_missing
-from sailsim.analysis.paper.claim import (
-    SHIPPED,
-    Choice,
-    Claim,
-    ClaimMetric,
-    Numbers,
-    PaperFact,
-    load_paper,
-    values,
-)
+from sailsim.analysis.paper import claim as claim_file
+from sailsim.analysis.paper.claim import SHIPPED, Choice, Claim, ClaimMetric, Numbers
 from sailsim.analysis.runs.compare import POINT
 from sailsim.analysis.runs.equal_quality import WEIGHTS, at_equal_quality
 from sailsim.analysis.runs.runs import SAIL
-from sailsim.analysis.studies.stored_runs import (
-    FREE,
-    MissingPointsError,
-    RunTable,
-    numbers,
-    prt_twins,
-)
+from sailsim.analysis.studies.stored_runs import FREE, MissingPointsError, RunTable, numbers, prt_twins
 from sailsim.sim.machine.pim import format_nbw
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
@@ -47,26 +33,24 @@ COLUMNS = (
     *("configuration", "equal_quality", "remark"),
 )
 PLAN = "paper"
-"""The plan of the points behind the shipped paper's claims."""
+"""Sweep plan with the points of the shipped paper's claims."""
 NO_PRODUCT = ("cores", "sync", "attention", "kv_cache", "synchronisation", "launches")
-"""Phases of a step that no matrix product is in, of any backend."""
+"""Phases without a matrix product, of any backend."""
 NEAR = 0.25
-"""How far from the paper's a value may be that is no goal to reach, and still agree with it."""
+"""Largest relative difference of a consistent value, for claims that are no goal."""
 
 
 def claims(results: RunTable, paper: str | None = SHIPPED) -> pd.DataFrame:
-    """The table of a store's runs: one row a claim and metric, columns `COLUMNS`.
+    """Table of a store's runs: one row for each claim and metric, columns `COLUMNS`.
 
-    ``equal_quality`` is what a speedup becomes where the other side may choose its weights too, among those
-    of the store that lose no more (`results.equal_quality`); missing where that was not measured.
-
-    ``paper`` is one by name or a file of claims; without one the table is empty. Raises SailsimError for a
-    bad file of claims.
+    ``equal_quality`` is the speedup if the other side may choose its weights too, among those of the store
+    that lose no more (`runs.equal_quality`); missing where that was not measured. ``paper`` is one by name or
+    a file of claims; without one the table is empty. Raises SailsimError for a bad file of claims.
     """
     lines: list[dict[str, Any]] = []
     if paper is not None:
-        known, rows = load_paper(paper), results.frame[results.frame["runner"] == SAIL]
-        # In an order of their own, so that of equal values always the same is shown.
+        known, rows = claim_file.load_paper(paper), results.frame[results.frame["runner"] == SAIL]
+        # Sorted, so that the same one of equal values is always shown.
         points = rows.sort_values([*FREE, "prt", "seed"], kind="stable").reset_index(drop=True)
         stored = StoredOutcomes(results, _with_products(points))
         for claim in known.claim:
@@ -76,44 +60,46 @@ def claims(results: RunTable, paper: str | None = SHIPPED) -> pd.DataFrame:
 
 
 def compared_with(manifest: Mapping[str, Any], paper: str | None) -> str | None:
-    """The paper whose claims stand beside a study's results: the given one, or the shipped one where the
-    study is its plan (`sailsim sweep --plan paper`); None for every other study."""
+    """Paper that a study's results are compared with: the given one, else the shipped one for its own plan.
+
+    Its plan is `sailsim sweep --plan paper`; other studies have no paper (None).
+    """
     plan = (manifest.get("config") or {}).get("plan") or {}
     return SHIPPED if paper is None and plan.get("file") == PLAN else paper
 
 
 @dataclass(frozen=True)
 class StoredOutcomes:
-    """The points of a store, by SAIL's rows, as `claims.Outcomes`."""
+    """Quantities of runners at the points of a store, which are SAIL's rows."""
 
     results: RunTable
     points: pd.DataFrame
-    _within: dict[tuple[object, ...], StoredOutcomes] = field(default_factory=dict, repr=False)
+    _subsets: dict[tuple[object, ...], StoredOutcomes] = field(default_factory=dict, repr=False)
     _rows: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
-    # Both hold what has been asked for: dozens of metrics are of the same few runners and points.
+    # Caches: dozens of metrics are about the same few runners and points.
 
     @property
     def system(self) -> System:
-        """The reference machine."""
+        """The reference system."""
         return load_system(str(self.results.reference["system"]))
 
     def within(self, metric: ClaimMetric) -> StoredOutcomes:
         """The points that count for a metric."""
-        what = (metric.machines, metric.threads, metric.without)
-        if what not in self._within:
+        key = (metric.machines, metric.threads, metric.without)
+        if key not in self._subsets:
             points = self.points
             if metric.machines == "reference":
-                # With variants of the machine one more thing than the runner would differ.
+                # With variants of the system more than the runner would differ.
                 points = points[points["system"] == self.results.reference["system"]]
             if metric.threads == "fitted":
                 points = points[points["threads"] >= fitted_constants().fewest_threads]
             if metric.without == "prt":
                 points = points[points["prt"].astype(bool)]
-            self._within[what] = StoredOutcomes(self.results, points.reset_index(drop=True))
-        return self._within[what]
+            self._subsets[key] = StoredOutcomes(self.results, points.reset_index(drop=True))
+        return self._subsets[key]
 
     def rows(self, runner: str) -> pd.DataFrame:
-        """A runner's rows, one a point."""
+        """Rows of a runner, one for each point."""
         if runner == SAIL:
             return self.points
         if runner not in self._rows:
@@ -121,17 +107,17 @@ class StoredOutcomes:
         return self._rows[runner]
 
     def of(
-        self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
+        self, runner: str, quantity: str, against: str | None = None, without: Choice | None = None
     ) -> Numbers:
-        """As `Outcomes.of`, SAIL's beside a runner of the row that `speedup_of` names; without a choice only
-        where its table is of use at all.
+        """Values as `claim.Quantities`; `speedup_of` of a runner's row names SAIL's row against it.
 
-        Raises MissingPointsError where the store has no such point.
+        Without the PRT only points count where it has hits. Raises MissingPointsError for points that the
+        store lacks.
         """
-        if runner == SAIL and beside is not None:
-            named = self.rows(beside)["speedup_of"]
-            found = {name: self.rows(name)[quantity] for name in named.dropna().unique()}
-            chosen = [found[name].iloc[at] if name in found else np.nan for at, name in enumerate(named)]
+        if runner == SAIL and against is not None:
+            names = self.rows(against)["speedup_of"]
+            columns = {name: self.rows(name)[quantity] for name in names.dropna().unique()}
+            chosen = [columns[name].iloc[at] if name in columns else np.nan for at, name in enumerate(names)]
             return np.asarray(chosen, dtype=np.float64)
         rows = self.rows(runner)
         if without is not None:
@@ -143,12 +129,12 @@ class StoredOutcomes:
         return np.asarray(column, dtype=np.float64)
 
     def area_share(self, counted: str, base: str) -> Numbers:
-        """Added area of the reference machine. Raises NotModelledError where it is not modelled."""
+        """Added area over a base, of the reference system. Raises NotModelledError if not modelled."""
         return np.array([area(self.system).share(counted, base)])
 
 
 def _with_products(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with `products_s`, the seconds of a step's matrix products; NaN where there is no step."""
+    """Rows with `products_s`, the seconds of a step's matrix products; NaN without a step."""
 
     def seconds(phases: Any) -> float:
         if is_missing(phases):
@@ -164,7 +150,7 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
     if metric.threads == "fitted":
         words += f" ({fitted_constants().fewest_threads} threads or more)"
     try:
-        here = values(metric, stored)
+        here = claim_file.values(metric, stored.of, stored.area_share)
     except (MissingPointsError, NotModelledError) as why:
         return _row(claim, words, None, "", str(why))
     if not np.isfinite(here).any():
@@ -204,21 +190,21 @@ def _row(claim: Claim, words: str, here: float | None, where: str, remark: str) 
 
 
 def _slower_at_equal_quality(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> float:
-    """A runner's rate at a point over its highest with any weights of the store that lose no more."""
+    """Ratio of a runner's rate at a point to its highest with stored weights that lose no more."""
     assert metric.runner is not None
     same = [name for name in POINT if name not in WEIGHTS]
     points = stored.points[same].astype(str)
     ours = stored.points[(points == points.iloc[at]).all(axis=1)]
     theirs = stored.results.at_points_of(ours, metric.runner)
-    # Of the runner's rates alone, whatever SAIL's cores run.
+    # Only the runner's rates matter, whatever software SAIL's cores run.
     both = pd.concat([ours, theirs], ignore_index=True).assign(speedup_of=SAIL)
     own = len(ours) + list(ours.index).index(at)
     equal = at_equal_quality(both)["speedup_equal_quality"].iloc[own]
     return float(equal * theirs["tokens_per_s"].loc[at] / ours["tokens_per_s"].loc[at])
 
 
-def _fact(fact: PaperFact, frame: pd.DataFrame) -> dict[str, Any]:
-    """The row of what is no number: what the store has of it, or what stands here."""
+def _fact(fact: claim_file.PaperFact, frame: pd.DataFrame) -> dict[str, Any]:
+    """Row of a fact: the store's values of its column, or this simulator's counterpart."""
     here = ", ".join(sorted(set(frame[fact.column]))) if fact.column else fact.here
     remark = "in this store" if fact.column else ""
     line = (fact.title, "", fact.paper, here, "", None, "", "", None, remark)
@@ -226,7 +212,7 @@ def _fact(fact: PaperFact, frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _unmeasured(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
-    """That the runner's prediction there rests on a kernel, a GPU or a model that nobody has measured."""
+    """Marks a prediction of the runner that rests on an unmeasured kernel, GPU or model."""
     if metric.runner is None:
         return ""
     notes = stored.rows(metric.runner).iloc[at]["notes"]
@@ -234,10 +220,9 @@ def _unmeasured(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
 
 
 def _remark(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
-    """A speedup at the ends of the runner's interval, when prices were read, how many arrays give the paper's
-    area."""
+    """Speedup at the ends of the runner's interval, date of the prices, or arrays of the claimed area."""
     if metric.metric == "area_share":
-        bases = overhead_bases(stored.system, target=claim.value / 100)
+        bases = area_overheads(stored.system, target=claim.value / 100)
         own = next(each for each in bases if (each.counted, each.base) == (metric.counted, metric.base))
         gives = "none" if own.arrays is None else f"{own.arrays:.1f} arrays"
         return f"{gives} a slice would give {claim.value:g} %"

@@ -13,7 +13,8 @@ from sailsim.analysis.render.claims_words import Study, claims_of, number, prima
 from sailsim.analysis.render.figure import Figure, FigureAxis, Panel, ReferenceLine, line_style
 
 if TYPE_CHECKING:
-    from sailsim.analysis.search.design_search import DesignSearch, SearchResult
+    from sailsim.analysis.search.design_search import DesignSearch
+    from sailsim.analysis.search.exploration import SearchResult
 
 _NOMINAL = line_style("blue", dash="", size=8)
 _DISTRIBUTIONS = {

@@ -105,7 +105,7 @@ def write_joint(results: Study, folder: Path) -> Path:
         pseudo=len(next(iter(priors.values()))["pseudo"]),
         spread=f"{PSEUDO_SPREAD:g}",
         invented={prior: _invented(of_prior) for prior, of_prior in priors.items()},
-        named=[*results["beside"], near["reading"]],
+        named=[*results["candidates"], near["reading"]],
         claims={claim["name"]: claim for claim in results["claims"]},
         near=near,
         commands=[run_command(near["file"], w, near["group_size"]) for w in workloads if w.name in places],

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.costs.area import AreaConstants, overhead_bases
+from sailsim.analysis.costs.area import AreaConstants, area_overheads
 from sailsim.analysis.costs.area import area as area_of
 from sailsim.analysis.costs.constants import NotModelledError
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
@@ -506,7 +506,7 @@ def area(study: SweepStudy) -> Figure:
     system = load_system(str(study.results.reference["system"]))
     require_points(system.has_pim, "The hardware overhead", "a machine with SAIL's units")
     try:
-        readings = list(overhead_bases(system))
+        readings = list(area_overheads(system))
         whole = area_of(system, AreaConstants.synthesised()).share("all of the unit", "LLC and cores")
     except NotModelledError as why:
         raise MissingPointsError(str(why)) from None

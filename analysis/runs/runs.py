@@ -22,7 +22,13 @@ from typing import Any, Literal, Self, get_args
 from pydantic import model_validator
 
 from sailsim.analysis.costs.constants import End, NotModelledError, data_file
-from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants, borrowed, energy, use_of
+from sailsim.analysis.costs.energy import (
+    NOT_MODELLED,
+    EnergyConstants,
+    constants_notes,
+    energy,
+    step_events,
+)
 from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import FrozenModel
@@ -590,13 +596,14 @@ def _interval(
     runner: Runner, query: StepQuery, step: StepResult, prior: str | None
 ) -> tuple[dict[str, Any], str]:
     """Interval of a step's rate, by the fields of a run, and a note on it."""
-    from sailsim.analysis.uncertainty.interval import spread  # stored runs are read without the engine
+    from sailsim.analysis.uncertainty.interval import rate_interval  # stored runs are read without the engine
     from sailsim.sim.step.engine import Accelerator
 
     backend = backend_of(query.machine, runner.kind)
     if prior is None or not isinstance(backend, Accelerator) or not isinstance(query.machine, System):
         return {"low": step.low, "high": step.high}, ""
-    interval, words = spread(backend.point_of(query), query.machine, query.model, step.tokens_per_s, prior)
+    point = backend.point_of(query)
+    interval, words = rate_interval(point, query.machine, query.model, step.tokens_per_s, prior)
     return interval._asdict(), words
 
 
@@ -622,10 +629,10 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Mapping[End, Energy
     if isinstance(machine, Gpu):
         return replace(run, energy_high_j=float(machine.tdp.value) * run.step_s)  # without the GPU's host
     try:
-        use = use_of(machine, run.as_record())
+        use = step_events(machine, run.as_record())
     except NotModelledError as error:
         return replace(run, notes=(*run.notes, f"not modelled: {error}"))
-    notes = (*run.notes, *borrowed(machine))
+    notes = (*run.notes, *constants_notes(machine))
     if run.kind == "accelerator":
         notes = (*notes, NOT_MODELLED)
     causes = {end: energy(use, c, end) for end, c in constants.items()}

@@ -1,9 +1,9 @@
-"""How sure a rate is: an accelerator's rate at a point over the machines of a prior (`prior`).
+"""Intervals of rates: an accelerator's rate at a point over systems drawn from a prior (`prior`).
 
-Drawn are the values that are not published, of the machine and of its cores' software. Held is what the user
-has decided: the point's own choices, and values of its machine that differ from the prior's, unless the
-machine's file gives them a range of their own, which then is drawn. Whose attention the cores run is held
-too, so that rows of one software stay like for like.
+Drawn are unpublished values of the system and of its cores' software. Values that the user has decided stay
+fixed: the point's own choices, and values of its system that differ from the prior's. Where the system's file
+gives such a value a range, it is drawn from that range. The attention software of the cores is fixed too, so
+that runs of one software stay comparable.
 """
 
 from __future__ import annotations
@@ -11,31 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from math import isclose
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sailsim.analysis.uncertainty.prior import (
-    DRAWN,
-    FOLLOW_SOFTWARE,
-    OPERATION,
-    PRIOR,
-    SAMPLED,
-    UNKNOWNS,
-    Parameter,
-    Prior,
-    Value,
-    ends_of,
-    load_unknowns,
-    machine_changes,
-    machine_factors,
-    moved,
-    ranged,
-    that_fits,
-)
+from sailsim.analysis.uncertainty import prior as priors
+from sailsim.analysis.uncertainty.prior import PRIOR, UNKNOWNS, Parameter, Prior, Value
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.input_file import Stamp, stamp
 from sailsim.base.quantity import Quantity
@@ -49,34 +32,38 @@ from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.models.model import ModelSpec
 
 DRAWS = 64
-"""Machines of an interval."""
+"""Systems drawn for an interval."""
 SEED = 2
-"""Of their sequence, chosen of 40 (`research/fits/interval_draws.py`).
+"""Seed of the drawn systems, chosen among 40 (`research/fits/interval_draws.py`).
 
-On the ten workloads of the shipped prior these machines have the percentiles of 4,096 within 4 %, 6 % and 3 %
-(5th, 50th and 95th, root mean square). Over seeds 64 machines deviate by 25 %, 7 % and 7 %. Chosen on half of
-the workloads, the seed is as near on the others.
+On the ten workloads of the shipped prior these systems have the percentiles of 4,096 within 4 %, 6 % and 3 %
+(5th, 50th and 95th, root mean square). Over seeds 64 systems deviate by 25 %, 7 % and 7 %. A seed chosen on
+half of the workloads is as near on the others.
 """
 FEWEST = DRAWS // 2
-"""Machines that give an interval at least: ends of few of them, and those like one another, say little."""
+"""Fewest systems that give an interval: the ends of few similar ones say little."""
 LAYERS = 1
-"""Of a model that have activations of their own on these machines; rates are over the nominal machine's with
-as many. It takes a third to a tenth of the time; ends differ by less than 0.1 % (decoding and prompts)."""
-ENDS = (5.0, 50.0, 95.0)
-"""Percentiles: nine of ten machines lie between the first and the last."""
+"""Layers of a model that have their own activations on drawn systems.
+
+Rates are scaled by the nominal system's rate with as many layers. A step takes a third to a tenth of the
+time; ends differ by less than 0.1 % (decoding and prompts)."""
+PERCENTILES = (5.0, 50.0, 95.0)
+"""Low end, median and high end of an interval, which holds 90 % of the systems."""
+CACHED = 8
+"""Populations of systems that are kept: making one takes a third of the time of a first interval."""
 _SUBSTRATE = "pim.substrate"
 _CHOICES = {"nbw": "pim.nbw", "substrate": _SUBSTRATE, "convert": "pim.convert"}
-"""Choices of a point, and the value of the machine that each stands for."""
+"""System values that choices of a point replace."""
 _CONSTANTS = {"memory.core_share": "read_share"}
 """Values of the cores whose fitted constants have another name."""
-_DECIDED = (VARIATION_NOTE, DRAWN)
-"""Notes of values that a user or a study has set: the range beside them is not their own."""
-_SAME = 1e-4
-"""Fitted constants that files state in six digits differ by less."""
+_DECIDED = (VARIATION_NOTE, priors.DRAWN)
+"""Notes of values that a user or a study has set: the range in the file is not theirs."""
+_TOLERANCE = 1e-4
+"""Relative tolerance of fitted constants, which files state in six digits."""
 
 
 class Interval(NamedTuple):
-    """Of a rate over the machines of a prior; tokens/s, and the nominal machine's percentile, 0..100."""
+    """Interval of a rate over the prior, in tokens/s, and the percentile (0..100) of the nominal rate."""
 
     low: float | None = None
     high: float | None = None
@@ -84,177 +71,169 @@ class Interval(NamedTuple):
     percentile: float | None = None
 
 
-class DrawnMachines(NamedTuple):
-    """Machines that are like one but for what is not known of it."""
-
-    systems: tuple[System, ...]
-    drawn: tuple[str, ...]
-    """What was, by name."""
+Population = tuple[tuple[System, ...], tuple[str, ...]]
+"""Systems drawn around a nominal one, and the names of the drawn values."""
 
 
-def spread(
+def rate_interval(
     point: Point, system: System, model: ModelSpec, rate: float, prior: str = PRIOR
 ) -> tuple[Interval, str]:
-    """The interval of an accelerator's rate at a point, and a sentence that says what it is of.
+    """Interval of an accelerator's rate at a point, and a sentence that describes it.
 
     Args:
-        point: as its accelerator runs it, with what the user left open.
-        system: the nominal machine.
+        point: as its accelerator runs it; choices that the user left open stay open.
+        system: the nominal system.
         model: with the point's cache.
-        rate: the nominal machine's, tokens/s.
+        rate: the nominal system's, tokens/s.
         prior: a file of unknowns by name or path.
 
-    Raises SailsimError for a prior that cannot be read, or that has not the machine that it is about.
+    Raises SailsimError for a prior that cannot be read, or that lacks the system that it is about.
     """
-    machines = drawn_machines(*kept(system, point, prior))
-    if not machines.drawn:
-        return (
-            Interval(),
-            f"no interval: of {system.name} nothing is drawn by prior {prior}, all of it is decided",
-        )
-    read = Activations.load(point.activations or None)  # once for all machines
-    over, rates = rate / time_step(system, model, point, (), LAYERS, read).tokens_per_s, []
-    for machine in machines.systems:
+    systems, names = drawn_systems(system, point, prior)
+    if not names:
+        words = f"no interval: of {system.name} nothing is drawn by prior {prior}, all of it is decided"
+        return Interval(), words
+    activations = Activations.load(point.activations or None)  # once for all systems
+    scale, rates = rate / time_step(system, model, point, (), LAYERS, activations).tokens_per_s, []
+    for each in systems:
         try:
-            rates.append(over * time_step(machine, model, point, (), LAYERS, read).tokens_per_s)
-        except SailsimError:  # what fits the nominal machine need not fit this one
+            rates.append(scale * time_step(each, model, point, (), LAYERS, activations).tokens_per_s)
+        except SailsimError:  # a model that fits the nominal system need not fit this one
             continue
-    left = DRAWS - len(rates)
+    unable = DRAWS - len(rates)
     if len(rates) < FEWEST:
         words = f"{len(rates)} of {DRAWS} machines of prior {prior} can run the point; allowed is {FEWEST}"
         return Interval(), f"no interval: {words} or more"
-    beside = f"; {left} others cannot run it" if left else ""
+    note = f"; {unable} others cannot run it" if unable else ""
     words = (
-        f"{len(rates)} machines of prior {prior} give the interval{beside}; {len(machines.drawn)} "
+        f"{len(rates)} machines of prior {prior} give the interval{note}; {len(names)} "
         "unpublished values differ between them, but no choice of the point or the machine's file, and not "
         "the attention"
     )
-    return placed(rate, rates), words
+    return interval_of(rate, rates), words
 
 
-def placed(rate: float, rates: Sequence[float]) -> Interval:
-    """Percentiles of some machines' rates, and that of the nominal one, by straight lines between them."""
-    ordered, places = sorted(rates), np.linspace(0, 100, len(rates))
-    low, median, high = np.interp(ENDS, places, ordered).tolist()
-    return Interval(low, high, median, float(np.interp(rate, ordered, places)))
+def interval_of(rate: float, rates: Sequence[float]) -> Interval:
+    """Interval of drawn systems' rates, with the nominal ``rate``'s percentile; linear in between."""
+    ordered, percentiles = sorted(rates), np.linspace(0, 100, len(rates))
+    low, median, high = np.interp(PERCENTILES, percentiles, ordered).tolist()
+    return Interval(low, high, median, float(np.interp(rate, ordered, percentiles)))
 
 
-# ---- The machines -----------------------------------------------------------------------------------------
+# ---- The drawn systems ------------------------------------------------------------------------------------
+
+POPULATIONS: dict[tuple[str, frozenset[str], str, Stamp], Population] = {}
+"""Cache of populations by digest of the system, choices of the point, prior and its file."""
 
 
-class _ContentKey(NamedTuple):
-    """A machine as a key: equal to every one of the same content, as a file that was read again."""
+def drawn_systems(system: System, point: Point, prior: str) -> Population:
+    """Systems of a prior around a nominal one, without the impossible ones; choices of the point stay fixed.
 
-    digest: str
-    system: System
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ContentKey) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-
-def kept(system: System, point: Point, prior: str) -> tuple[_ContentKey, frozenset[str], str, Stamp]:
-    """What `drawn_machines` are made of and known by: a machine, what the point chooses of it, a prior."""
+    Points of a sweep share them. Raises SailsimError for a prior that cannot be read.
+    """
     choices = frozenset(path for name, path in _CHOICES.items() if getattr(point, name) is not None)
     file = None if prior in UNKNOWNS.names else Path(prior)
-    return _ContentKey(system.digest, system), choices, prior, stamp(file)
+    key = system.digest, choices, prior, stamp(file)
+    population = POPULATIONS.get(key)
+    if population is None:
+        population = _population(system, choices, prior)
+        if len(POPULATIONS) >= CACHED:
+            POPULATIONS.pop(next(iter(POPULATIONS)), None)
+        POPULATIONS[key] = population
+    return population
 
 
-# Points of a sweep ask for the same ones, and making them takes a third of a first interval.
-@lru_cache(maxsize=8)
-def drawn_machines(of: _ContentKey, chosen: frozenset[str], prior: str, _read: Stamp) -> DrawnMachines:
-    """The machines of a prior around one, without those that cannot be."""
-    system, file = of.system, load_unknowns(prior)
+def _population(system: System, choices: frozenset[str], prior: str) -> Population:
+    file = priors.load_unknowns(prior)
     softwares = _softwares(system, file)
-    factors = _factors(system, file, chosen | softwares.keys())
-    normal = _normal(softwares)
-    columns = {name: _column(name).tolist() for name in (*(f.name for f in factors), *normal)}
-    found = []
+    parameters = _parameters(system, file, choices | softwares.keys())
+    normal = _normal_parameters(softwares)
+    columns = {name: _column(name).tolist() for name in (*(each.name for each in parameters), *normal)}
+    systems = []
     for at in range(DRAWS):
-        changes = machine_changes(system, {f.name: f.at(columns[f.name][at]) for f in factors})
+        values = {each.name: each.at(columns[each.name][at]) for each in parameters}
+        changes = priors.machine_changes(system, values)
         if softwares:
-            draws = {name: float(factor.at(columns[name][at])) for name, factor in normal.items()}
-            fitted = fitted_constants().varied(moved("cpu", draws))
+            draws = {name: float(each.at(columns[name][at])) for name, each in normal.items()}
+            fitted = fitted_constants().varied(priors.fitted_at("cpu", draws))
             reads = float(changes.get("memory.read_share", system.memory.read_share.value))
-            of_each = {each: host_constants(fitted, each, reads) for each in {*softwares.values()}}
-            changes |= {path: of_each[software][path] for path, software in softwares.items()}
+            constants = {each: host_constants(fitted, each, reads) for each in {*softwares.values()}}
+            changes |= {path: constants[software][path] for path, software in softwares.items()}
         try:
-            found.append(that_fits(system, changes, SAMPLED, f"prior {prior}"))
+            systems.append(priors.that_fits(system, changes, priors.SAMPLED, f"prior {prior}"))
         except ImpossibleMachineError:
             continue
-    return DrawnMachines(tuple(found), tuple(columns))
+    return tuple(systems), tuple(columns)
 
 
 def _column(name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Numbers u of a value, (`DRAWS`,): the middles of equal parts of [0, 1] in an order that its name and
-    the seed decide, so that a held value leaves the others' alone (a Latin hypercube of PCG64)."""
+    """Numbers u of a value, (`DRAWS`,): a Latin hypercube's column, from PCG64.
+
+    They are the middles of equal parts of [0, 1]. Their order depends on the value's name and the seed alone,
+    so fixing one value leaves the others' numbers as they are.
+    """
     seed = hashlib.blake2b(f"{SEED} {name}".encode(), digest_size=8).digest()
     order = np.argsort(np.random.PCG64(int.from_bytes(seed, "little")).random_raw(DRAWS), kind="stable")
     return np.asarray((order + 0.5) / DRAWS)
 
 
-def _factors(system: System, file: Prior, held: frozenset[str]) -> list[Parameter]:
-    """What is drawn of the machine itself."""
+def _parameters(system: System, file: Prior, fixed: frozenset[str]) -> list[Parameter]:
+    """Drawn parameters of the system itself: the prior's, and those that its own file gives a range."""
     nominal = load_system(next(iter(file.hosts.values())))
-    of_prior = {
-        factor.name: factor for factor in machine_factors(nominal, file.levels, file.ranges, file.synthesised)
-    }
-    known, theirs = leaves(system), leaves(nominal)
-    found = []
-    for path, leaf in known.items():
+    of_prior = {each.name: each for each in priors.machine_parameters(nominal, file)}
+    nominal_leaves, parameters = leaves(nominal), []
+    for path, leaf in leaves(system).items():
         if leaf.note in _DECIDED:
             continue
-        same = path in theirs and _says(leaf) == _says(theirs[path])
-        factor = (of_prior.get(path) if same else None) or _own(path, leaf)
-        if factor is not None:
-            found.append(factor)
-        if same and path == _SUBSTRATE and path not in held:
-            found += [factor for name, factor in of_prior.items() if name.startswith(OPERATION)]
-    held |= {name for name in file.held if name not in file.drawn} | {*NOT_READ}
-    return [factor for factor in found if factor.name not in held]
+        same = path in nominal_leaves and _value_and_range(leaf) == _value_and_range(nominal_leaves[path])
+        parameter = (of_prior.get(path) if same else None) or _own_parameter(path, leaf)
+        if parameter is not None:
+            parameters.append(parameter)
+        if same and path == _SUBSTRATE and path not in fixed:
+            parameters += [each for name, each in of_prior.items() if name.startswith(priors.OPERATION)]
+    fixed |= file.fixed.keys() | {*NOT_READ}
+    return [each for each in parameters if each.name not in fixed]
 
 
-def _says(leaf: Leaf) -> tuple[Value | None, ...]:
-    """What a leaf says, whoever says it."""
+def _value_and_range(leaf: Leaf) -> tuple[Value | None, ...]:
+    """Value and range of a leaf, without its source and note."""
     return (leaf.value, leaf.low, leaf.high) if isinstance(leaf, Quantity) else (leaf.value,)
 
 
-def _own(path: str, leaf: Leaf) -> Parameter | None:
-    """A value that its own file gives a range, as a factor; that of a fit is even about its value."""
-    if isinstance(leaf, Quantity) and (ends := ends_of(leaf)):
-        factor = ranged(path, "machine", leaf, *ends, leaf.note or leaf.source)
-        return replace(factor, log=factor.log and leaf.kind != "fitted")
+def _own_parameter(path: str, leaf: Leaf) -> Parameter | None:
+    """Parameter of a value whose own file gives a range; that of a fit is not drawn in its logarithm."""
+    if isinstance(leaf, Quantity) and (ends := priors.ends_of(leaf)):
+        parameter = priors.ranged(path, "machine", leaf, *ends, leaf.note or leaf.source)
+        return replace(parameter, log=parameter.log and leaf.kind != "fitted")
     return None
 
 
 def _softwares(system: System, file: Prior) -> dict[str, Software]:
-    """Which of the prior's softwares each of `FOLLOW_SOFTWARE` is fitted for, where it is one's."""
-    if core_of(system) != N1:  # whose constants they are
+    """Software of the prior whose fitted constant a value of `FOLLOW_SOFTWARE` equals, by path."""
+    if core_of(system) != N1:  # the constants are of N1 cores
         return {}
     known, reads = leaves(system), float(system.memory.read_share.value)
     nominal = {each: host_constants(fitted_constants(), each, reads) for each in file.hosts}
     found: dict[str, Software] = {}
-    for path in FOLLOW_SOFTWARE:
+    for path in priors.FOLLOW_SOFTWARE:
         if known[path].note in _DECIDED:
             continue
         for software, constants in nominal.items():
-            if isclose(float(constants[path]), float(known[path].value), rel_tol=_SAME):
+            if isclose(float(constants[path]), float(known[path].value), rel_tol=_TOLERANCE):
                 found.setdefault(path, software)
     return found
 
 
-def _normal(softwares: Mapping[str, Software]) -> dict[str, Parameter]:
-    """The fitted constants behind some values of the cores, which are drawn along the fits' covariance."""
+def _normal_parameters(softwares: Mapping[str, Software]) -> dict[str, Parameter]:
+    """Fitted constants behind some values of the cores, drawn along the fits' covariance."""
     names, matrix = fitted_constants().covariances["cpu"]
-    spread = {name for at, name in enumerate(names) if matrix[at, at] > 0}
+    uncertain = {name for at, name in enumerate(names) if matrix[at, at] > 0}
     found = {}
     for path, software in softwares.items():
         constant = _CONSTANTS.get(path, path.rpartition(".")[2])
         # A constant that softwares share has the first one's name.
         for name in (f"cpu.{software}.{constant}", f"cpu.llama.cpp.{constant}"):
-            if name in spread:
+            if name in uncertain:
                 found[name] = Parameter(name, "software", "fitted", normal=True)
                 break
     return found

@@ -1,8 +1,8 @@
-"""A prior: what is not published of a machine, each value with its range or choices and the reason.
+"""Priors over the unpublished values of a system, each with its range or choices and the reason.
 
-A file of `data/unknowns` has levels, ranges, what is held equal, workloads, other designs, and which machines
-and servers all of it is about. `machine_factors` adds the ranges of the system file. A factor turns a number
-u in [0, 1] into a value, and `machine_changes` and `that_fits` values into a machine.
+A file of `data/unknowns` has levels, ranges, fixed values, workloads, alternative designs, and the systems
+and cloud servers that all of it is about. `machine_parameters` adds the ranges of the system file. A
+parameter turns a number u in [0, 1] into a value; `machine_changes` and `that_fits` make a system of values.
 """
 
 from __future__ import annotations
@@ -29,40 +29,41 @@ from sailsim.sim.software.fitted import fitted_constants
 
 UNKNOWNS = Catalog("unknowns", "data/unknowns", package="sailsim.analysis")
 PRIOR = "sail"
-"""The file of unknowns that intervals are drawn from unless another one is named."""
+"""Default file of unknowns of intervals."""
 Group = Literal["machine", "software", "gpu", "weights", "cost", "area"]
 T = TypeVar("T")
 Listed = Annotated[tuple[T, ...], Field(strict=False)]
-"""A list of a file, as the tuple that a frozen model wants."""
+"""List of a file, as a tuple in a frozen model."""
 Value = int | float | str | bool
 FittedGroup = Literal["cpu", "gpu"]
 
 TAIL = 0.01
-"""Share of a normal distribution's ends that is not drawn."""
+"""Probability of each tail of a normal distribution that is not drawn."""
 DECADE = 4.0
-"""From this ratio of its ends on, a range is drawn evenly in its logarithm."""
+"""Smallest ratio of its ends at which a range is drawn evenly in its logarithm."""
 FOLLOW_SOFTWARE = ("host.attention_rate", "host.barrier", "host.product_overhead", "memory.core_share")
-_OF_OTHER_WEIGHTS = ("host.float_rate", "host.grid_rate")
-"""What only weights without scalar codes ask for, which no claim has."""
+"""Values of a system that are constants of the software on its cores."""
+_OTHER_WEIGHTS = ("host.float_rate", "host.grid_rate")
+"""Rates of weights without scalar codes, which no claim is about."""
 DRAWN = "drawn from its range"
-"""The note of a drawn value, beside which it has no range of its own."""
+"""Note of a drawn value, which then has no range of its own."""
 OPERATION = "pim.substrate."
-"""What the name of a factor on the cycles of an operation of the arrays begins with."""
+"""Prefix of parameters for the cycles of an operation of the arrays."""
 ATTENTION = "host.attention_software"
-"""The factor that says whose attention SAIL's cores run: `OWN`, or a software by its name."""
+"""Parameter for the attention software of SAIL's cores: `OWN`, or a software by its name."""
 GROUP_SIZE = "weights.group_size"
-"""The one factor of the weights."""
+"""Parameter for the weights that share a scale, the only one of the weights."""
 SAMPLED = "sampled"
-"""What a machine of the space is called where nothing else is said."""
+"""Default name of a drawn system."""
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One unknown: a map from a number u in [0, 1] to a value.
 
-    Discrete ones have `values`; others a range `low` .. `high`, drawn evenly or, if `log`, evenly in the
-    logarithm; `centred` ones as often below `nominal` as above, each side evenly in the logarithm; `normal`
-    ones are standard normal numbers that a group's covariance turns into values.
+    Discrete ones have `values`. Others have a range `low` .. `high`, drawn evenly or, if `log`, evenly in the
+    logarithm. `centred` ones lie as often below `nominal` as above, each side evenly in the logarithm.
+    `normal` ones are standard normal numbers that a group's covariance turns into values.
     """
 
     name: str
@@ -108,7 +109,7 @@ class Parameter:
         return f"{self.low:g} .. {self.high:g}{how}"
 
     def levels(self) -> tuple[Value, ...]:
-        """What a search tries: every choice, or the ends and the quarters between them."""
+        """Values that a search tries: every choice, or the ends of the range and its quarters."""
         return self.values or tuple(dict.fromkeys(self.at(u) for u in (0.0, 0.25, 0.5, 0.75, 1.0)))
 
 
@@ -116,7 +117,7 @@ class Parameter:
 
 
 class Workload(FrozenModel):
-    """One point of the declared set: a `[[workload]]` table."""
+    """One point that claims are evaluated at: a `[[workload]]` table."""
 
     name: str
     model: str
@@ -127,9 +128,9 @@ class Workload(FrozenModel):
     reason: str
     fixed: bool = False
     decides: bool = False
-    """Whether sensitivity is of the highest over these alone, which is where claims are highest."""
+    """Whether sensitivity considers it: claims are highest on these workloads."""
     prt: bool = False
-    """Whether a step without the PRT is simulated beside it."""
+    """Whether a step without the PRT is simulated too."""
 
     @model_validator(mode="after")
     def _is_a_point(self) -> Self:
@@ -140,23 +141,23 @@ class Workload(FrozenModel):
         return self
 
     def point(self, system: str, group_size: int, prt: bool = True) -> Point:
-        """The engine's question; the system may be one that has only a name."""
+        """The point to be simulated; ``system`` may be a name without a file."""
         names = ("model", "wbits", "batch", "threads", "context")
         own = {name: getattr(self, name) for name in names}
         return Point(group_size=group_size, prt=prt, **own).having(system=system)
 
 
 class AllowedValues(FrozenModel):
-    """What a value may be that does not come in every size: a `[levels."..."]` table."""
+    """Discrete values of a parameter: a `[levels."..."]` table."""
 
     values: Listed[Value]
     nominal: Value | None = None
-    """Where no system file has the value."""
+    """Nominal value, where no system file has one."""
     reason: str
 
 
 class RangeOverride(FrozenModel):
-    """A range that takes the place of the system file's: a `[ranges."..."]` table."""
+    """Range that replaces the system file's: a `[ranges."..."]` table."""
 
     low: int | float
     high: int | float
@@ -164,42 +165,42 @@ class RangeOverride(FrozenModel):
 
 
 class FixedValue(FrozenModel):
-    """What is held equal: a `[held."..."]` table."""
+    """Parameter that is not drawn: a `[held."..."]` table."""
 
     value: Value
     reason: str
 
 
 class AlternativeDesign(FrozenModel):
-    """Another design, an `[[alternative]]` table: values of the system file that replace a machine's."""
+    """Another design: an `[[alternative]]` table with values that replace a system's."""
 
     name: str
     values: dict[str, Value]
     drawn: Listed[str] = ()
-    """Values that only this design depends on: they are drawn for it alone, and are no factors."""
+    """Values that only this design depends on; they are drawn for it alone and are no parameters."""
     reason: str
 
 
 class CloudServers(FrozenModel):
-    """Which servers may be rented: the `[rented]` table."""
+    """Cloud servers that a system's price is taken from: the `[rented]` table."""
 
     machines: Listed[str]
-    """As the price list names them; the first prices the nominal machine."""
+    """Names in the price list; the first one prices the nominal system."""
     reason: str
 
     def servers(self, threads: int) -> tuple[Price, ...]:
-        """Every instance of theirs that has the threads; first what prices the nominal machine."""
+        """Their instances with enough threads; first the one that prices the nominal system."""
         first = prices().of(self.machines[0])
         named = [row for row in prices().rows if row.kind == "cpu" and set(self.machines) & set(row.machines)]
         return (first, *(row for row in named if row.units >= threads and row != first))
 
 
 class Prior(FrozenModel):
-    """A file of unknowns: a prior over what is not published."""
+    """A file of unknowns: a prior over unpublished values."""
 
     extends: tuple[str, ...] = ()
     hosts: dict[Software, str]
-    """The system whose cores run a software; the first is the nominal machine, whose values are drawn."""
+    """Systems by the software of their cores; the first is the nominal one, whose values are drawn."""
     rented: CloudServers
     levels: dict[str, AllowedValues] = Field(default={})
     ranges: dict[str, RangeOverride] = Field(default={})
@@ -207,9 +208,9 @@ class Prior(FrozenModel):
     workload: Listed[Workload]
     held: dict[str, FixedValue] = Field(default={})
     drawn: Listed[str] = ()
-    """What the file that this one extends holds, and this one does not."""
+    """Parameters that this file draws although the file that it extends holds them."""
     synthesised: bool = False
-    """Whether a value that has a synthesised reading is drawn from that one's range, not from its own."""
+    """Whether a value with a synthesised reading is drawn from the range of that one."""
 
     @model_validator(mode="after")
     def _has_one_fixed_workload(self) -> Self:
@@ -224,6 +225,11 @@ class Prior(FrozenModel):
             raise ValueError(f"workload has {len(fixed)} entries with fixed = true; allowed is one")
         return self
 
+    @property
+    def fixed(self) -> dict[str, FixedValue]:
+        """Parameters that are not drawn, by name."""
+        return {name: each for name, each in self.held.items() if name not in self.drawn}
+
 
 def load_unknowns(name_or_path: str = PRIOR) -> Prior:
     """A file of unknowns by name or path. Raises SailsimError that names the file and the field."""
@@ -231,43 +237,35 @@ def load_unknowns(name_or_path: str = PRIOR) -> Prior:
     return validate(Prior, content, f"unknowns {name_or_path}", "a field of such a file")
 
 
-# --- Where factors come from ---
+# --- Parameters of a system ---
 
 
-def machine_factors(
-    system: System,
-    levels: Mapping[str, AllowedValues],
-    ranges: Mapping[str, RangeOverride],
-    synthesised: bool = False,
-) -> list[Parameter]:
+def machine_parameters(system: System, prior: Prior) -> list[Parameter]:
     """Values of a system file that are not published or not known exactly: those with a range or levels.
 
-    `synthesised` is that of the file of unknowns.
-    Levels may also be of an operation of the arrays (`pim.substrate.read`) and of `machine.ATTENTION`. Raises
-    SailsimError for levels outside a value's range, for a range without its value, and for either of what is
-    no value.
+    Levels may also be given for an operation of the arrays (`pim.substrate.read`) and for `ATTENTION`. Raises
+    SailsimError for levels outside a value's range, for a range without its value, and for a name that is no
+    value.
     """
-    known = leaves(system)
-    beside = {path: each for path, each in levels.items() if path == ATTENTION or path.startswith(OPERATION)}
-    for what, named, allowed in (
-        ("levels", levels, {*known, *beside, GROUP_SIZE}),
-        ("ranges", ranges, {*known}),
-    ):
-        unknown = next((path for path in named if path not in allowed), None)
+    known, levels, ranges = leaves(system), prior.levels, prior.ranges
+    no_fields = {p: each for p, each in levels.items() if p == ATTENTION or p.startswith(OPERATION)}
+    allowed = {"levels": {*known, *no_fields, GROUP_SIZE}, "ranges": {*known}}
+    for what, named in (("levels", levels), ("ranges", ranges)):
+        unknown = next((path for path in named if path not in allowed[what]), None)
         if unknown is not None:
             raise SailsimError(
                 f"{what} has {unknown!r}, allowed is {GROUP_SIZE} or a field of system {system.name}"
             )
-    factors = []
+    parameters = []
     for path, leaf in known.items():
-        if path in FOLLOW_SOFTWARE or path in _OF_OTHER_WEIGHTS:
+        if path in FOLLOW_SOFTWARE or path in _OTHER_WEIGHTS:
             continue
         if path in levels:
             listed = levels[path]
             if isinstance(leaf, Quantity):
                 _check_levels(path, leaf, listed)
             unit = leaf.unit if isinstance(leaf, Quantity) else ""
-            factors.append(levelled(path, listed, leaf.value, "machine", unit))
+            parameters.append(levelled(path, listed, leaf.value, "machine", unit))
         elif path in ranges:
             span = ranges[path]
             if not isinstance(leaf, Quantity) or not span.low <= float(leaf.value) <= span.high:
@@ -275,29 +273,29 @@ def machine_factors(
                     f"ranges of {path} is {span.low:g} .. {span.high:g}, allowed is a range of a number that "
                     f"has its value, {leaf.value!r}"
                 )
-            factors.append(ranged(path, "machine", leaf, span.low, span.high, span.reason))
-        elif isinstance(leaf, Quantity) and (ends := ends_of(read := reading(leaf, synthesised))):
+            parameters.append(ranged(path, "machine", leaf, span.low, span.high, span.reason))
+        elif isinstance(leaf, Quantity) and (ends := ends_of(read := reading(leaf, prior.synthesised))):
             reason = read.note or system.citation(read.source)
-            factors.append(ranged(path, "machine", leaf, *ends, reason))
-    return factors + [
-        levelled(path, listed, listed.nominal, "machine", "cycles") for path, listed in beside.items()
-    ]
+            parameters.append(ranged(path, "machine", leaf, *ends, reason))
+    for path, listed in no_fields.items():
+        parameters.append(levelled(path, listed, listed.nominal, "machine", "cycles"))
+    return parameters
 
 
 def reading(q: Quantity, synthesised: bool) -> Quantity:
-    """Whose range is drawn from: what synthesis gives, where that is asked for and known."""
+    """The synthesised reading of a quantity, if it is wanted and known; else the quantity."""
     return q.synthesised if synthesised and q.synthesised is not None else q
 
 
 def ends_of(q: Quantity) -> tuple[float | int, float | int] | None:
-    """The ends of what has a range."""
+    """Both ends of a quantity's range; None without a range."""
     return None if q.low is None or q.high is None or q.low == q.high else (q.low, q.high)
 
 
 def ranged(
     name: str, group: Group, q: Quantity, low: float | int, high: float | int, reason: str
 ) -> Parameter:
-    """A factor of a range; of a machine's field a whole number where the field and both ends are."""
+    """Parameter with a range; a whole number where a system's field and both ends are whole."""
     of_machine = group == "machine"
     whole = of_machine and all(isinstance(x, int) for x in (low, q.value, high))
     return Parameter(
@@ -318,18 +316,20 @@ def _check_levels(path: str, leaf: Quantity, listed: AllowedValues) -> None:
 
 
 def levelled(path: str, listed: AllowedValues, nominal: Value | None, group: Group, unit: str) -> Parameter:
-    """A factor of levels."""
+    """Parameter with levels."""
     if nominal is None or nominal not in listed.values:
         raise SailsimError(f"levels of {path}: nominal is {nominal!r}, allowed is one of {listed.values}")
     return Parameter(path, group, listed.reason, unit, values=listed.values, nominal=nominal)
 
 
-# --- From values to a machine ---
+# --- From values to a system ---
 
 
-def moved(group: FittedGroup, draws: Mapping[str, float]) -> dict[str, float]:
-    """A group's constants at standard normal numbers, moved together as they were fitted; assumed ones, which
-    no fit has, as they are."""
+def fitted_at(group: FittedGroup, draws: Mapping[str, float]) -> dict[str, float]:
+    """A group's constants at standard normal numbers, moved along the covariance of their fit.
+
+    ``draws`` of assumed constants, which no fit has, are their values.
+    """
     known, (fitted, _) = fitted_constants().quantities(), fitted_constants().covariances[group]
     normal = tuple(name for name in fitted if name in draws)
     changes = {name: value for name, value in draws.items() if name not in fitted}
@@ -340,7 +340,7 @@ def moved(group: FittedGroup, draws: Mapping[str, float]) -> dict[str, float]:
             least = 0.0 if name.endswith("overlap") else 0.05 * float(q.value)
             most = 1.0 if q.unit == "ratio" else float("inf")
             changes[name] = min(max(float(q.value) + float(shift), least), most)
-    # Softwares that were fitted with one barrier keep one.
+    # Softwares that were fitted with one barrier share it.
     barrier = changes.get("cpu.llama.cpp.barrier")
     if barrier is not None and "cpu.ampere.barrier" not in fitted:
         changes["cpu.ampere.barrier"] = barrier
@@ -353,9 +353,9 @@ def moved(group: FittedGroup, draws: Mapping[str, float]) -> dict[str, float]:
 
 
 def that_fits(base: System, changes: dict[str, Value], name: str, source: str) -> System:
-    """The machine with other values; a table that does not fit the arrays takes the largest NBW that does.
+    """The system with other values; a table that does not fit the arrays takes the largest NBW that does.
 
-    Raises SailsimError for a machine that cannot be.
+    Raises SailsimError for an impossible system.
     """
     while True:
         try:
@@ -368,19 +368,19 @@ def that_fits(base: System, changes: dict[str, Value], name: str, source: str) -
 
 
 def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Those of some values that are fields of a system, in agreement with each other.
+    """The values that are fields of a system, made consistent with each other.
 
-    The LLC keeps its size when its slices change; of DFMs there are the most up to those asked for that share
-    the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
+    The LLC keeps its size when its slices change. The number of DFMs is the largest up to the given one that
+    shares the arrays evenly. A floating-point unit takes a sum at the latest when the one before has left it.
     """
-    own = leaves(base)
-    changes = {n: value for n, value in values.items() if n in own or n.startswith(OPERATION)}
+    fields = leaves(base)
+    changes = {n: value for n, value in values.items() if n in fields or n.startswith(OPERATION)}
     if "llc.slices" in changes:
         changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))
     if "pim.dfms" in changes:
         arrays = int(changes.get("pim.arrays", base.require_pim().arrays.value))
-        asked = int(changes["pim.dfms"])
-        changes["pim.dfms"] = max(n for n in range(1, asked + 1) if arrays % n == 0)
+        most = int(changes["pim.dfms"])
+        changes["pim.dfms"] = max(n for n in range(1, most + 1) if arrays % n == 0)
     if "pim.convert_interval" in changes:
         latency = changes.get("pim.convert_latency", base.require_pim().convert_latency.value)
         changes["pim.convert_interval"] = min(changes["pim.convert_interval"], latency)

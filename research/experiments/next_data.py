@@ -27,7 +27,8 @@ from sailsim.analysis.render.figure import (
     save_captioned,
 )
 from sailsim.analysis.runs.runs import runners_by_name, runs
-from sailsim.analysis.search.design_search import DesignSearch, SearchResult, WeightedWorkload
+from sailsim.analysis.search.design_search import DesignSearch, WeightedWorkload
+from sailsim.analysis.search.exploration import SearchResult
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 
@@ -78,7 +79,7 @@ def part_by_part() -> pd.DataFrame:
 def by_cores(search: DesignSearch) -> list[float]:
     """Times NEON of `sail-n1` whose cores convert the units' sums, by workload and of the mix."""
     values = search.start | {"pim.convert": "cores"}
-    machine, loads = search.around(search.machine(values)), search.content.workload
+    machine, loads = search.with_host_software(search.machine(values)), search.content.workload
     rates = zip(loads, search.opponents, strict=True)
     ratios = [search.fastest(load, machine, values)[0] / rate for load, (rate, _) in rates]
     return [*ratios, search.mean(ratios)]

@@ -27,10 +27,10 @@ def percentiles(draws: int, seed: int) -> np.ndarray:
     """Logarithms of each percentile, (workloads, 3)."""
     system = load_system("sail-n1")
     interval.DRAWS, interval.SEED = draws, seed
-    interval.drawn_machines.cache_clear()
+    interval.POPULATIONS.clear()
     found = []
     for point in POINTS:
-        (low, high, median, _), _ = interval.spread(point, system, load_model(point.model), 1.0, PRIOR)
+        (low, high, median, _), _ = interval.rate_interval(point, system, load_model(point.model), 1.0, PRIOR)
         found.append((low, median, high))
     return np.log(np.array(found))
 

@@ -96,9 +96,9 @@ def check(names: tuple[str, ...], out: Path, only_list: bool) -> None:
 
     Without STEP all of them run. Exit status 1: a number differs. docs/reproduction.md lists the steps.
     """
-    from sailsim.analysis.paper.claim_check import chosen, run_steps
+    from sailsim.analysis.paper.claim_check import checks_named, run_checks
 
-    steps = chosen(names)
+    steps = checks_named(names)
     if only_list:
         if answered({"steps": [step.model_dump() for step in steps]}):
             return
@@ -108,7 +108,7 @@ def check(names: tuple[str, ...], out: Path, only_list: bool) -> None:
                 echo(f"    sailsim {command}")
         return
     outcomes = []
-    for step, seconds, results in run_steps(steps, out):
+    for step, seconds, results in run_checks(steps, out):
         echo(f"{step.name}: {seconds:.0f} s", err=True)
         outcomes += results
     missed = [outcome for outcome in outcomes if not outcome["met"]]

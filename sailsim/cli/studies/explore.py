@@ -42,7 +42,7 @@ def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, 
         from sailsim.analysis.render.claims_figures import explore_figure
         from sailsim.analysis.render.figure import draw, save_captioned
         from sailsim.analysis.search.design_search import WIDER, DesignSearch
-        from sailsim.analysis.search.design_search import explore as run
+        from sailsim.analysis.search.exploration import explore as run
 
     search = DesignSearch(file, seed=seed, **limits)
     found = run(search, out, samples, jobs)

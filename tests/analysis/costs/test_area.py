@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.costs.area import COUNTED, PARTS, AreaConstants, area, overhead_bases
+from sailsim.analysis.costs.area import COUNTED, PARTS, AreaConstants, area, area_overheads
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.system_files import load_system, vary
 
@@ -56,7 +56,7 @@ def test_parts_that_other_machines_have_in_closed_form():
 
 def test_a_share_is_of_all_slices_over_its_base():
     found = area(SYSTEM)
-    readings = {(each.counted, each.base): each.share for each in overhead_bases(SYSTEM)}
+    readings = {(each.counted, each.base): each.share for each in area_overheads(SYSTEM)}
     for counted, base in itertools.product(COUNTED, found.bases):
         share = 32 * sum(found.parts[name] for name in COUNTED[counted]) / found.bases[base]
         assert 0 < share < 1
@@ -95,7 +95,7 @@ def test_area_is_linear_in_the_arrays(arrays, wbits):
 
 @given(target=st.floats(0.001, 0.2), wbits=st.integers(2, 8))
 def test_the_arrays_of_a_reading_give_its_target(target, wbits):
-    for reading in overhead_bases(SYSTEM, wbits=wbits, target=target):
+    for reading in area_overheads(SYSTEM, wbits=wbits, target=target):
         names = COUNTED[reading.counted]
         if reading.arrays is None:
             bare = area(with_arrays(0), wbits=wbits)

@@ -7,10 +7,10 @@ import pytest
 from sailsim.analysis.costs.energy import (
     EnergyConstants,
     StepEvents,
-    borrowed,
+    constants_notes,
     energy,
+    step_events,
     tokens_of,
-    use_of,
 )
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT, EnergyShape
@@ -117,15 +117,15 @@ def record(**changes):
 
 def test_a_use_is_read_from_its_record():
     system = load_system("sail-n1")
-    use = use_of(system, record())
+    use = step_events(system, record())
     # Cores work in their own phase and while they wait for each other; 7000 + 200 bytes are read.
     assert (use.step_s, use.threads, use.cores, use.busy_s) == (2.0, 16, 64, 0.375)
     assert (use.dram_read_bytes, use.dram_written_bytes, use.channels) == (7200, 30, 8)
     assert (use.units.columns, use.units.accumulator_bits, use.units.csram_mib) == (256, 32, 4.0)
     assert use.activity == {name: i for i, name in enumerate(ACTIVITY)}
     cached = record(traffic={"weights": 7000.0, "read": 200.0, "written": 30.0, "cache": 4.0})
-    assert use_of(system, cached).dram_read_bytes == 7204
-    alone = use_of(system, record(kind="cores"))
+    assert step_events(system, cached).dram_read_bytes == 7204
+    alone = step_events(system, record(kind="cores"))
     assert (alone.step_s, alone.threads, alone.cores, alone.busy_s) == (2.0, 16, 64, 2.0)
     assert (alone.dram_read_bytes, alone.dram_written_bytes, alone.channels) == (1e6, 0, 8)
     assert (alone.activity, alone.units.columns, alone.units.csram_mib) == ({}, 0, 0)
@@ -137,7 +137,7 @@ def test_tokens_are_one_of_each_sequence_or_all_of_its_prompt():
 
 
 def test_constants_of_another_memory_are_said_to_be_borrowed():
-    assert borrowed(load_system("sail-n1")) == ()
-    (said,) = borrowed(load_system("graviton3"))
+    assert constants_notes(load_system("sail-n1")) == ()
+    (said,) = constants_notes(load_system("graviton3"))
     assert "constants of ddr4-3200" in said
     assert "none of ddr5-4800" in said

@@ -45,7 +45,7 @@ def test_another_papers_claims_of_a_store(frame) -> None:
 
 OTHER = """
 source = "a paper about a GPU"
-beside = ["mine"]
+against = ["mine"]
 [[claim]]
 name = "faster"
 title = "the GPU over the cores"
@@ -96,7 +96,7 @@ def test_a_claim_about_a_runner_that_nobody_names_is_refused(tmp_path: Path) -> 
     with pytest.raises(SailsimError, match=r"subject is 'mine'; allowed is one of .*, yours"):
         load_paper(str(file))
     # Nor may unknowns be drawn for what only a store has.
-    file.write_text(OTHER.replace("beside", 'unknowns = "sail"\nbeside', 1))
+    file.write_text(OTHER.replace("against", 'unknowns = "sail"\nagainst', 1))
     with pytest.raises(SailsimError, match=r"unknowns is 'sail', but the primary metric of claim faster"):
         load_paper(str(file))
 
@@ -183,7 +183,7 @@ def test_a_value_is_met_within_its_tolerance() -> None:
 def test_a_command_that_fails_is_a_miss_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "steps", lambda: (STEP,))
+    monkeypatch.setattr(check, "all_checks", lambda: (STEP,))
     result = CliRunner().invoke(main, ["claims", "check", "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "MISSED" in result.output

@@ -11,9 +11,10 @@ from click.testing import CliRunner
 
 from sailsim.analysis.runs.equal_quality import cache_widths
 from sailsim.analysis.runs.runs import runs
-from sailsim.analysis.search.design_search import SOFTWARE, DesignSearch, explore, tried
+from sailsim.analysis.search.design_search import SOFTWARE, DesignSearch, trial_record
+from sailsim.analysis.search.exploration import explore
 from sailsim.analysis.studies.sweep_study import run_sweep
-from sailsim.analysis.uncertainty.interval import drawn_machines, kept
+from sailsim.analysis.uncertainty.interval import drawn_systems
 from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
@@ -80,9 +81,10 @@ def changed(file: Path, old: str, new: str) -> str:
 def test_the_whole_space_has_this_front_and_run_says_its_numbers(tmp_path: Path, file: Path) -> None:
     search = DesignSearch(str(file), seed=3)
     found = explore(search, tmp_path / "out", samples=100, progress=False)
-    every = [search.task("tried", 0, (dict(values), None)).what for values in _space(found.trials, search)]
+    space = _space(found.trials, search)
+    every = [search.task("trial_record", 0, (dict(values), None)).what for values in space]
     assert len(found.trials) == len(every) == 24  # all that there are
-    exact = pd.DataFrame([tried(search, asked) for asked in every])
+    exact = pd.DataFrame([trial_record(search, asked) for asked in every])
     for row in found.trials.to_dict("records"):
         same = exact[(exact[list(search.names)] == [row[name] for name in search.names]).all(axis=1)].iloc[0]
         if isnan(row["score"]) and not row["reason"]:
@@ -99,7 +101,8 @@ def test_the_whole_space_has_this_front_and_run_says_its_numbers(tmp_path: Path,
     assert sorted(set(found.front["score"])) == pytest.approx(sorted(set(front)), rel=1e-12)
     # The best machine's file gives its numbers, by the command.
     falls, mix = found.waterfall, found.workloads
-    assert falls["score"].iloc[0] == pytest.approx(tried(search, (search.start, None))["score"], rel=1e-12)
+    start = trial_record(search, (search.start, None))
+    assert falls["score"].iloc[0] == pytest.approx(start["score"], rel=1e-12)
     assert falls["gain"].prod() * falls["score"].iloc[0] == pytest.approx(falls["score"].iloc[-1])
     assert falls["area_percent"].iloc[-1] <= 4
     for load, row in zip(search.content.workload, mix.to_dict("records"), strict=False):
@@ -128,7 +131,7 @@ def _space(trials: pd.DataFrame, search: DesignSearch) -> list[dict[str, object]
 def test_a_search_goes_on_and_jobs_change_nothing(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sailsim.analysis.search.design_search.GENERATION", 3)
+    monkeypatch.setattr("sailsim.analysis.search.exploration.GENERATION", 3)
     search = DesignSearch(str(file), seed=1)
     explore(search, tmp_path / "a", samples=6, progress=False)
     resumed = explore(search, tmp_path / "a", samples=9, jobs=2, progress=False)
@@ -142,10 +145,10 @@ def test_a_search_goes_on_and_jobs_change_nothing(
 
 def test_a_machine_that_cannot_beat_another_is_given_up_and_one_that_cannot_be_says_why(file: Path) -> None:
     search = DesignSearch(str(file))
-    found = tried(search, (search.start, [(0.5, 100.0)]))
+    found = trial_record(search, (search.start, [(0.5, 100.0)]))
     assert isnan(found["score"])
     assert found["at_most"] < 100
-    wide = tried(search, ({**search.start, "pim.arrays": 48}, []))
+    wide = trial_record(search, ({**search.start, "pim.arrays": 48}, []))
     assert wide["reason"] == "its area is more than 8 %"
     rows = replace(
         search,
@@ -155,7 +158,7 @@ def test_a_machine_that_cannot_beat_another_is_given_up_and_one_that_cannot_be_s
             '[choices."pim.rows"]\nvalues = [8]\nreason = "r"\n[choices."pim.dfms"]',
         ),
     )
-    few = tried(rows, ({**rows.start, "pim.rows": 8, "attention": "units"}, None))
+    few = trial_record(rows, ({**rows.start, "pim.rows": 8, "attention": "units"}, None))
     assert "rows" in few["reason"]
 
 
@@ -165,7 +168,7 @@ def test_machines_around_a_found_one_have_its_choices_but_not_its_clock(file: Pa
 
     def drawn(whole: bool) -> set[str]:
         machine = search.machine({**search.start, "pim.convert": "unit"}, whole=whole)
-        return set(drawn_machines(*kept(machine, Point(), PRIOR)).drawn)
+        return set(drawn_systems(machine, Point(), PRIOR)[1])
 
     assert drawn(False) - drawn(True) == {"pim.arrays", "pim.dfms"}
     assert "pim.clock" in drawn(True)

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.paper import joint as together
 from sailsim.analysis.paper.claim import Metric, load_paper
-from sailsim.analysis.paper.claim_study import AnswerFolder, NearestSearch
+from sailsim.analysis.paper.claim_study import NearestSearch, study_in
 from sailsim.analysis.paper.evaluator import Values, judged
 from sailsim.analysis.paper.joint import (
     BLOCK,
     Combination,
-    drawn,
     joint,
     load_combinations,
+    sampled_values,
     sobol_rows,
 )
 from sailsim.analysis.paper.parameter_space import ParameterSpace, space
@@ -76,7 +76,7 @@ def built(numbers: Mapping[str, float], primary: Combination) -> dict[Metric, np
     """One machine on two workloads whose first readings are some numbers, the second workload worse."""
     values = {}
     for metric in PAPER.sampled:
-        value = numbers[metric[0]] if metric in primary.metrics else np.nan
+        value = numbers[metric[0]] if metric in primary[1] else np.nan
         second = value if PAPER.by_name(metric[0]).better == "lower" else value / 2
         values[metric] = np.array([[value, second]])
     return values
@@ -128,8 +128,8 @@ def test_a_draw_goes_on_where_it_was_and_does_not_depend_on_who_works(tmp_path: 
     space, rows = small(), sobol_rows(small(), 96, 0)
 
     def values(machines: int, jobs: int) -> Values:
-        answers = AnswerFolder(tmp_path / "a", "claims joint", {}, jobs, progress=False)
-        of_all = drawn(space, "sail", rows[:machines], 0, answers)
+        study = study_in(tmp_path / "a", "claims joint", {}, jobs, progress=False)
+        of_all = sampled_values(space, "sail", rows[:machines], 0, study)
         assert len(Store(tmp_path / "a").keys()) == machines // BLOCK or jobs == 3
         return of_all
 
@@ -165,8 +165,8 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
         assert getattr(getattr(machine, section), field).value == change["value"]
 
 
-def search(off: Callable[[Mapping[str, Any]], float], enough: float = 0.0) -> NearestSearch:
-    return NearestSearch(small(), off, enough, rounds=6, helps=0.99, kept=12)
+def search(error: Callable[[Mapping[str, Any]], float], tolerance: float = 0.0) -> NearestSearch:
+    return NearestSearch(small(), error, tolerance, rounds=6, improvement=0.99, shortlist=12)
 
 
 def test_a_search_finds_what_is_between_levels_from_both_sides() -> None:

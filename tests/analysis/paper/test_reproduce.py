@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("SALib")
 
 from sailsim.analysis.paper.claim import load_paper
-from sailsim.analysis.paper.claim_study import AnswerFolder
+from sailsim.analysis.paper.claim_study import study_in
 from sailsim.analysis.paper.parameter_space import ParameterSpace, space
 from sailsim.analysis.paper.reproduce import SampledMetrics, reproduce, sample
 from sailsim.analysis.render.claims_page import write_reproduction
@@ -38,7 +38,7 @@ def small(
 
 
 def sampled_in(folder: Path) -> SampledMetrics:
-    return sample(small(), 4, 0, AnswerFolder(folder, "claims reproduce", {}, progress=False))
+    return sample(small(), 4, 0, study_in(folder, "claims reproduce", {}, progress=False))
 
 
 def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_every_ranged_value_of_the_machine_is_a_factor_or_follows_the_software()
     }
     follow = {"host.attention_rate", "host.barrier", "host.product_overhead", "memory.core_share"}
     of_other_weights = {"host.float_rate", "host.grid_rate"}
-    held = {*SPACE.held, *(each.name for each in SPACE.apart)}
+    held = {*SPACE.fixed, *(each.name for each in SPACE.conditional)}
     assert ranged - follow - of_other_weights - held <= set(SPACE.names)
     assert not (follow | of_other_weights | held) & set(SPACE.names)
     assert not [name for name in SPACE.names if "neoverse" in name]  # a core that no host has
@@ -174,7 +174,7 @@ def test_the_synthesised_prior_draws_the_readings_of_gates() -> None:
     assert of_paper["pim.clock"].high == clock.high
     known = AreaConstants.quantities()
     read = {f"area.{name}": q.synthesised for name, q in known.items() if q.synthesised is not None}
-    held = set(space(prior="sail-synthesised").held)
+    held = set(space(prior="sail-synthesised").fixed)
     assert {name for name, q in read.items() if q.low != q.high} - held <= set(of_gates)
     for name, q in read.items():
         assert name not in of_gates or (of_gates[name].low, of_gates[name].high) == (q.low, q.high)

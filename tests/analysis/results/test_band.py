@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sailsim.analysis.runs.compare import compare, comparisons, ratio_interval
 from sailsim.analysis.runs.runs import runners, runners_by_name, runs
 from sailsim.analysis.uncertainty import interval as interval
-from sailsim.analysis.uncertainty.interval import DRAWS, drawn_machines, kept, placed, spread
+from sailsim.analysis.uncertainty.interval import DRAWS, drawn_systems, interval_of, rate_interval
 from sailsim.cli import main
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import leaves, load_system, save_system, vary
@@ -32,7 +32,7 @@ SAIL_N1 = load_system("sail-n1")
 
 def drawn(system: System, **point: Any) -> dict[str, set[Any]]:
     """The values that each drawn value of a machine has, by its path."""
-    machines = drawn_machines(*kept(system, replace(POINT, **point), "sail")).systems
+    machines, _ = drawn_systems(system, replace(POINT, **point), "sail")
     found: dict[str, set[Any]] = {}
     for machine in machines:
         for path, leaf in leaves(machine).items():
@@ -55,7 +55,7 @@ def test_a_band_holds_the_nominal_rate_or_its_percentile_says_where_it_lies(syst
 
 def test_a_band_is_the_same_whenever_it_is_drawn() -> None:
     first = rate_of(POINT)
-    drawn_machines.cache_clear()
+    interval.POPULATIONS.clear()
     assert rate_of(POINT) == first
 
 
@@ -65,11 +65,11 @@ RATES = st.floats(1, 1e4)
 @given(rates=st.lists(RATES, min_size=1, max_size=64), slow=RATES, fast=RATES)
 def test_a_faster_machine_has_no_lower_percentile(rates: list[float], slow: float, fast: float) -> None:
     slow, fast = sorted((slow, fast))
-    (low, high, median, below), above = placed(slow, rates), placed(fast, rates).percentile
+    (low, high, median, below), above = interval_of(slow, rates), interval_of(fast, rates).percentile
     assert min(rates) <= low <= median <= high <= max(rates)
     assert 0 <= below <= above <= 100
     if len(rates) > 1:
-        assert placed(max(rates), rates).percentile == 100
+        assert interval_of(max(rates), rates).percentile == 100
 
 
 def test_one_layers_activations_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,5 +212,5 @@ def test_a_capture_of_the_users_is_read_once_for_all_machines(
     reads: list[Any] = []
     load = Activations.load
     monkeypatch.setattr(Activations, "load", staticmethod(lambda path=None: reads.append(path) or load(path)))
-    spread(point, SAIL_N1, load_model(point.model), 1.0)
+    rate_interval(point, SAIL_N1, load_model(point.model), 1.0)
     assert reads == [point.activations]

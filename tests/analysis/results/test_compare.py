@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.costs.dollars import PAYMENTS, prices
-from sailsim.analysis.costs.energy import EnergyConstants, energy, use_of
+from sailsim.analysis.costs.energy import EnergyConstants, energy, step_events
 from sailsim.analysis.runs.compare import compare, with_comparisons
 from sailsim.analysis.runs.equal_quality import at_equal_quality
 from sailsim.analysis.runs.runs import evaluate, runners_by_name
@@ -155,10 +155,10 @@ def test_energy_follows_from_a_record_at_any_constants(rows: pd.DataFrame) -> No
     hot = replace(c, core_active_w=2 * c.core_active_w)
     for name in ("sail", "cores", "cores-all"):
         row = one(rows, name).to_dict()
-        found = energy(use_of(system, row), c)
+        found = energy(step_events(system, row), c)
         assert sum(found.values()) == pytest.approx(row["energy_j"])
         assert row["batch"] / sum(found.values()) == pytest.approx(row["tokens_per_j"])
-        assert energy(use_of(system, row), hot)["cores"] > found["cores"]
+        assert energy(step_events(system, row), hot)["cores"] > found["cores"]
         assert row["energy_low_j"] < row["energy_j"] < row["energy_high_j"]
 
 
