@@ -215,7 +215,7 @@ def parallel_times(one: GemvTimes, matrices: int, at_once: int, phases: int) -> 
     return GemvTimes(
         slices=matrices * one.slices,
         blocks=one.blocks,
-        rounds=rounds,
+        rounds=one.rounds,
         bytes=matrices * one.bytes,
         seconds=rounds * one.seconds,
         column=column,
