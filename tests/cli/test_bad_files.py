@@ -116,7 +116,7 @@ def test_a_file_of_another_kind(reader: str) -> None:
     ],
 )
 def test_a_wrong_value_names_file_and_field(reader: str, line: str, words: str) -> None:
-    """Others: tests/sim/test_systems.py, test_substrate.py, tests/analysis/results/test_runners.py."""
+    """Others: tests/sim/machine/test_systems.py, test_substrate.py, tests/analysis/runs/test_runners.py."""
     base = {"runner": 'extends = "l4"\nname = "mine"', "system": 'extends = "sail-n1"'}[reader]
     sentence = refused(*READERS[reader], written(f"{base}\n{line}\n"))
     assert "mine.toml" in sentence
@@ -132,6 +132,6 @@ def test_a_wrong_value_names_file_and_field(reader: str, line: str, words: str) 
     ],
 )
 def test_a_bad_policy(reader: str, table: str, words: str) -> None:
-    """Others: tests/workloads/test_formats.py."""
+    """Others: tests/workloads/models/test_formats.py."""
     policy = f'name = "p"\nsource = "a test"\ndefault = "4g32"\n[tensors]\n{table}\n'
     assert words in refused(*READERS[reader], written(policy))

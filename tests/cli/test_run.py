@@ -110,7 +110,7 @@ def test_a_point_that_fits_nothing_has_no_number_and_a_reason(more: list[str], s
 
 
 def test_dollars_and_joules_are_said_by_their_units() -> None:
-    """What they follow from: tests/analysis/results/test_compare.py."""
+    """What they follow from: tests/analysis/runs/test_compare.py."""
     found = answer(*SMALL, "--batch", "2")["runs"]
     for row in found.values():
         if row["tokens_per_usd"] is not None:
