@@ -74,6 +74,7 @@ NOW_SAID = {
 }
 """Words that the product has changed, whole or within a refusal: words now -> recorded ones."""
 GONE: dict[str, str] = {
+    "tiles/* *.refused": "the sentence began twice with the tile",
     **dict.fromkeys(("running/file tokens.*", "running/4g32 tokens.*"), "no model runs token by token"),
     "conversion/ints-* *": "no unit converts from fp32",
     **dict.fromkeys(("points/* sail-ampere.*", "points/* sail-neon.*"), "runners that came later"),

@@ -84,11 +84,11 @@ def _block_ms() -> float:
     assert isinstance(machine, System)
     units = accelerator_of(machine).units_of(machine, point)
     parts = step_parts(machine, model, point)
-    jobs = units.step(point, parts, Activations.load(None)).jobs
+    _, timer = units.step(point, parts, Activations.load(None))
     ops = [op for _, part in parts.parts for op in part if op.kind == "gemv" and op.layer == 0]
     link = units.phases.index("link")
-    each = [jobs(op, [0]) for op in ops]
-    return 1e3 * sum(float(job.seconds[0] - job.numbers[0, link]) for job in each)
+    each = [timer(op, [0]) for op in ops]
+    return 1e3 * sum(float(times.seconds[0] - times.numbers[0, link]) for times in each)
 
 
 if __name__ == "__main__":

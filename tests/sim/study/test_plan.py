@@ -134,7 +134,7 @@ def test_the_plan_that_ships_has_the_points_that_it_always_had():
         ("[[zip]]\nwbits = 1", ("wbits is 1", "list of values")),
         ("[[zip]]\nwbits = [1, 2]\nbatch = [1]", ("zip has wbits 2, batch 1", "one length")),
         ("[[zip]]", ("zip has no field",)),
-        ("axes.kv_bits = [16, 4]\naxes.attention = ['cores', 'units']", ("kv_bits is 16 beside attention",)),
+        ("axes.kv_bits = [16, 4]\naxes.attention = ['cores', 'units']", ("kv_bits is 16 with attention",)),
         ("sample = 1", ("sample is 1",)),
         ("sample.method = 'grid'\nsample.points = 3", ("sample.method is 'grid'", "'lhs' or 'sobol'")),
         ("sample.method = 'lhs'", ("sample.points is missing",)),
