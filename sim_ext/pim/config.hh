@@ -85,8 +85,8 @@ extern const std::array<UnitNumber, 16> unit_numbers;
 constexpr int unit_text_version = 2;
 
 /* The unit that a text describes, validated: the one way in which it comes to this core. Python, gem5 and the
- * emulator all hand over what sailsim/sim/machine/pim.py writes (docs/systems.md has an example). The first line is
- * "sailsim-unit 2"; every other is a key, a space and a value. Every key is there once, in any order.
+ * emulator all hand over what sailsim/sim/machine/pim.py writes (docs/systems.md has an example). The first
+ * line is "sailsim-unit 2"; every other is a key, a space and a value. Every key is there once, in any order.
  * Throws std::invalid_argument: one sentence with the key, the value and what is allowed. */
 SliceConfig read_unit(std::string_view text);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Substrates: what one operation inside the compute-capable SRAM costs. A substrate is a table, one row an
- * operation. The tables are data: those that ship are the files sailsim/sim/data/substrates/<name>.toml, with the
- * source of every cost, and come here as part of a unit's text form (config.hh).
+ * operation. The tables are data: those that ship are the files sailsim/sim/data/substrates/<name>.toml, with
+ * the source of every cost, and come here as part of a unit's text form (config.hh).
  */
 #ifndef SAILSIM_PIM_SUBSTRATE_HH
 #define SAILSIM_PIM_SUBSTRATE_HH
