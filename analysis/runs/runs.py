@@ -22,13 +22,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import model_validator
 
 from sailsim.analysis.costs.constants import End, NotModelledError, data_file
-from sailsim.analysis.costs.energy import (
-    NOT_MODELLED,
-    EnergyConstants,
-    constants_notes,
-    energy,
-    step_events,
-)
+from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants, constants_notes, energy, step_events
 from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import FrozenModel

@@ -140,8 +140,7 @@ class Point:
         _help("a model of `sailsim list model`, a TOML or a GGUF file, or a folder of safetensors"),
     ] = "llama-2-7b"
     weights: Annotated[
-        Text,
-        _help("formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size"),
+        Text, _help("formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size")
     ] = ""
     wbits: Annotated[Wbits, _help("bits of a weight, 1..8")] = _OMITTED
     abits: Annotated[Abits, _help("bits of an activation, 1..16")] = 8

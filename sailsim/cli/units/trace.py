@@ -70,10 +70,7 @@ def trace(
     elif nbw is not None:
         given["nbw"] = nbw
     plan = plan_trace(
-        model,
-        Activations.load(activations),
-        layers=(int(first), int(end)) if layers else None,
-        **given,
+        model, Activations.load(activations), layers=(int(first), int(end)) if layers else None, **given
     )
     row = machine.memory.row_of_channels if layout == "rows" else 0
     plan.write(out, progress=True, row=row)

@@ -60,8 +60,7 @@ class Memory(FrozenModel):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     type: Annotated[
-        Choice,
-        ChoiceRule("ddr4-3200", "ddr4-2933", "ddr5-4800", "ddr5-5600", "lpddr5x-8533", "hbm3-6400"),
+        Choice, ChoiceRule("ddr4-3200", "ddr4-2933", "ddr5-4800", "ddr5-5600", "lpddr5x-8533", "hbm3-6400")
     ]
     """Type of DRAM. For DDR5, LPDDR5X and HBM types clock, width, banks, row and timing ship (`dram_types`),
     and a file gives what differs; for DDR4 it gives everything."""
