@@ -13,7 +13,7 @@ from sailsim.cli.common.table import echo, print_numbers, say
 from sailsim.sim.backends.cores import FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
-COLUMNS = ("tokens/s", "interval", "SAIL vs it", "its interval", "ktok/USD")
+COLUMNS = ("tokens/s", "interval", "SAIL vs it", "(interval)", "ktok/USD")
 """Columns of numbers in the table of runners; in prefill the time to the first token stands before them."""
 MORE = ("USD vs it", "mJ/tok")
 """Further columns of the wide table."""
