@@ -304,7 +304,7 @@ def test_a_prompt_beside_decoding_is_read_as_one_by_one(report: Report, image: P
     (alone,) = report("decode", "--image", image, "--prompt", ",".join(2 * read))
     decoding = ("--image", image, "--linears", "lutmm", "--context", 5, "--batch", 2, "--steps", 2)
     (plain,), (both,) = (
-        report("decode", *decoding, "--threads", 3, *more) for more in ((), ("--against", ",".join(read)))
+        report("decode", *decoding, "--threads", 3, *more) for more in ((), ("--beside", ",".join(read)))
     )
     assert (both["tokens"], both["logits"]) == (plain["tokens"], plain["logits"])
     assert (str(both["beside_token"]), both["beside_logits"]) == (alone["tokens"], alone["logits"])
@@ -353,7 +353,7 @@ def test_the_running_model_chooses_the_tokens_of_a_prompt(
         ),
         (("--image", "{image}", "--logits", "/none/x"), "--logits /none/x cannot be written"),
         (("--image", "{image}", "--operands", "/none/x"), "--operands /none/x cannot be written"),
-        (("--image", "any", "--against", "1"), "--against is given with --linears neon; allowed is lutmm"),
+        (("--image", "any", "--beside", "1"), "--beside is given with --linears neon; allowed is lutmm"),
         (
             ("--image", "any", "--image-at", "4096"),
             "--image-at is 0x1000; allowed without --m5 is 0: only a simulator puts images into memory",

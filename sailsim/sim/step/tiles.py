@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from math import ceil, gcd, inf
@@ -377,8 +376,10 @@ class TileTimeCache:
     def kind(self, units: PimUnits, request: TileRequest) -> TileKind:
         """Kind of the tiles of a request. Raises SailsimError as `PimUnits.table`."""
         if request not in self._kinds:
-            with _refusing(request.shape):
+            try:
                 self._kinds[request] = TileKind(units, request)
+            except ValueError as error:
+                raise _refusal(request.shape, error) from None
         return self._kinds[request]
 
     def table(self, units: PimUnits, request: TileRequest, profiles: Sequence[PatternProfile]) -> TileTable:
@@ -388,21 +389,19 @@ class TileTimeCache:
             self._tables.move_to_end(key)
             return self._tables[key]
         kind = self.kind(units, request)
-        with _refusing(request.shape):
+        try:
             table = self._tables[key] = TileTable.of(kind, profiles)
+        except ValueError as error:
+            raise _refusal(request.shape, error) from None
         self._tiles += len(table.seconds)
         while self._tiles > MAX_TILES and len(self._tables) > 1:
             self._tiles -= len(self._tables.popitem(last=False)[1].seconds)
         return table
 
 
-@contextmanager
-def _refusing(shape: TileShape) -> Iterator[None]:
-    """Raise SailsimError for a tile that the C++ core refuses."""
-    try:
-        yield
-    except ValueError as error:
-        raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
+def _refusal(shape: TileShape, error: ValueError) -> SailsimError:
+    """Error for a tile that the C++ core refuses; a context manager would keep its traceback in a circle."""
+    return SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.")
 
 
 @lru_cache(maxsize=MAX_UNITS)  # machines that differ only in their cores would time every tile again

@@ -82,7 +82,7 @@ def test_the_whole_space_has_this_front_and_run_says_its_numbers(tmp_path: Path,
     search = DesignSearch(str(file), seed=3)
     found = explore(search, tmp_path / "out", samples=100, progress=False)
     space = _space(found.trials, search)
-    every = [search.task("trial_record", 0, (dict(values), None)).what for values in space]
+    every = [search.task("trial_record", 0, (dict(values), None)).argument for values in space]
     assert len(found.trials) == len(every) == 24  # all that there are
     exact = pd.DataFrame([trial_record(search, asked) for asked in every])
     for row in found.trials.to_dict("records"):
