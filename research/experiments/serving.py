@@ -42,7 +42,7 @@ MACHINES = {
     "A100, vLLM f16": ("sail-n1", "a100-f16"),
 }
 """System and runner. What is faster on N1 was measured there; one process on 64 threads each."""
-CHOICES = {"card": ((2048, 256),), "cores": ((128, 16), (512, 64)), "accelerator": ((128, 16), (512, 64))}
+CHOICES = {"gpu": ((2048, 256),), "cores": ((128, 16), (512, 64)), "accelerator": ((128, 16), (512, 64))}
 """Tokens of a step, and sequences that run together: each machine has those with which it serves most."""
 LEVELS = {
     "MLPerf": ServiceLevel(),
@@ -227,7 +227,7 @@ def written(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def main() -> None:
     """Writes what the words ask for; rates last, from the parts of all works."""
     machines = {title: machine(*names) for title, names in MACHINES.items()}
-    gpus = [title for title, each in machines.items() if each.runner.kind == "card"]
+    gpus = [title for title, each in machines.items() if each.runner.kind == "gpu"]
     figures, data = DOCS / "figures", DOCS / "data"
     asked = sys.argv[1:] or ["map", "curves", "reuse", *WORKS]
     if "reuse" in asked:

@@ -59,7 +59,7 @@ from calibration.measurements import (
     read_table,
 )
 from calibration.packed_check import run_packed
-from calibration.prompt_problem import run_cards, run_fork
+from calibration.prompt_problem import run_fork, run_gpus
 from calibration.simulated_problem import LOOPS, run_simulated
 from calibration.solver import (
     LOSS_SCALE,
@@ -291,7 +291,7 @@ def _run_gpu(
     short = rest.labels["test"] == "pp"
     errors.append(error_row("GPU prompts of 128 tokens, q4_k_m", "all of them", outside[short]))
     errors.append(error_row("A100-80 and H100, llama.cpp of 2024", "all of them", outside[~short]))
-    cells = np.char.add(fitted.rows.labels["card"], fitted.rows.labels["model"])
+    cells = np.char.add(fitted.rows.labels["gpu"], fitted.rows.labels["model"])
     cell = replace(fitted, rows=replace(fitted.rows, labels={**fitted.rows.labels, "cell": cells}))
     decoding = (fitted.rows.labels["test"] == "tg") & ~own_launches(fitted.rows)
     by_cell = held_out(cell, "cell", decoding).where(decoding)
@@ -320,11 +320,11 @@ def _run_gpu(
     errors.append(
         error_row(name, "nothing", sixteen.predict(found.values, sixteen.rows) / sixteen.rows.measured)
     )
-    by_card = held_out(sixteen, "chip")
-    errors.append(held_row(name, "card", by_card))
+    by_gpu = held_out(sixteen, "chip")
+    errors.append(held_row(name, "GPU", by_gpu))
     # Ends between two of twelve rows would leave two of them out: less than nine tenths would be inside.
-    intervals["f16 llama"] = band_of_kind(by_card.ratio)
-    prompts, intervals["prompt f16"], rows = run_cards(constants)
+    intervals["f16 llama"] = band_of_kind(by_gpu.ratio)
+    prompts, intervals["prompt f16"], rows = run_gpus(constants)
     constants |= prompts
     errors.extend(rows)
     constants["batch_rate_elsewhere"] = _batch_rate_elsewhere(float(constants["batch_rate_v100"]["value"]))

@@ -164,7 +164,7 @@ def _gpu(compared: Mapping[str, Compared], held: Mapping[str, Any]) -> Figure:
     single, batched = ("tg", "older"), ("batched",)
     for gpu, colour in CARD_COLOURS.items():
         name = "A100-80" if gpu == "a100-80" else gpu.upper()
-        mine = gpus.rows.labels["card"] == gpu
+        mine = gpus.rows.labels["gpu"] == gpu
         test = gpus.rows.labels["test"]
         _points(left, gpus, mine & np.isin(test, single), colour, "o", f"{name}, batch 1")
         _points(left, gpus, mine & np.isin(test, batched), colour, "s", f"{name}, 1 to 32 rows, 2 and 4 bits")

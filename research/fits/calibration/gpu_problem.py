@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from calibration.measurements import (
     MeasuredRows,
-    card_rows,
     gpu_rows,
     measured_work,
     read_table,
+    rows_on_gpus,
     sheets_of,
 )
 from calibration.solver import (
@@ -24,12 +24,12 @@ from sailsim.sim.backends import cores, roofline
 from sailsim.sim.software.fitted import Floats
 
 LLAMA_TABLE = "llama_f16.csv"
-CARDS = ("v100", "t4", "a10g", "l4", "a100", "l40s", "h100")
+GPUS = ("v100", "t4", "a10g", "l4", "a100", "l40s", "h100")
 """GPUs with measurements of the build that the fit is of."""
 OWN_LAUNCHES = ("l40s", "h100")
 """Those whose servers launch a layer faster than the others', which have one overhead. Intervals are of the
 others, and hold for these."""
-BATCHED_CARD = "v100"
+BATCHED_GPU = "v100"
 """The one whose batches were measured with it."""
 COMPUTE_SHARE_F16: Mapping[str, Any] = {
     "value": 0.5,
@@ -49,7 +49,7 @@ def gpu_problem() -> Problem:
     Under a Cauchy loss too: 2B on V100 reaches a third of the bandwidth where it and 7B reach half to two
     thirds on every other GPU, and V100 is not to be judged by it.
     """
-    gpus = CARDS
+    gpus = GPUS
     parameters = (
         *(
             Parameter(f"read_share_{c}", 0.65, 0.2, 0.92, "ratio", f"share of {c}'s memory bandwidth, q4_k_m")
@@ -93,7 +93,7 @@ def gpu_problem() -> Problem:
     index = {p.name: i for i, p in enumerate(parameters)}
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        test, gpu = rows.labels["test"], rows.labels["card"].tolist()
+        test, gpu = rows.labels["test"], rows.labels["gpu"].tolist()
 
         def of_gpu(kind: str) -> Floats:
             own = [f"{kind}_{c.removesuffix('-80')}" for c in gpu]
@@ -152,9 +152,9 @@ def sixteen_bit_problem(ours: Mapping[str, Any]) -> Problem:
         )
         for row in table
     ]
-    labels = {name: np.array([row[name] for row in table]) for name in ("card", "chip")}
+    labels = {name: np.array([row[name] for row in table]) for name in ("gpu", "chip")}
     rates = np.array([float(row["tok_s"]) for row in table])
-    rows = card_rows([work] * len(table), sheets, np.ones(len(table)), rates, labels)
+    rows = rows_on_gpus([work] * len(table), sheets, np.ones(len(table)), rates, labels)
     return Problem(parameters, rows, predict, loss="soft_l1")
 
 
@@ -210,7 +210,7 @@ def serving_problem() -> Problem:
 
 def own_launches(rows: MeasuredRows) -> NDArray[np.bool_]:
     """Which GPU rows are of GPUs with launches of their own."""
-    return np.isin(rows.labels["card"], OWN_LAUNCHES)
+    return np.isin(rows.labels["gpu"], OWN_LAUNCHES)
 
 
 def gpu_fit_rows(rows: MeasuredRows) -> NDArray[np.bool_]:

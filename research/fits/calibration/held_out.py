@@ -81,7 +81,7 @@ FITTED_SERVERS = frozenset(
         "r6g.16xlarge",
     )
 )
-CARDS = {
+GPUS = {
     "Tesla T4": ("T4", "t4"),
     "NVIDIA A10G": ("A10G", "a10g"),
     "NVIDIA L4": ("L4", "l4"),
@@ -92,7 +92,7 @@ CARDS = {
     "NVIDIA A100-SXM4-40GB": ("A100-40", "a100"),
     "NVIDIA H100 PCIe": ("H100-PCIe", "h100"),
 }
-FITTED_CARDS = frozenset(
+FITTED_GPUS = frozenset(
     (
         *("aws/p3.2xlarge", "aws/g4dn.xlarge", "aws/g5.xlarge", "aws/g6.xlarge", "gcp/a2-highgpu-1g"),
         *("ovh/h100-380", "aws/g6e.xlarge"),
@@ -265,14 +265,14 @@ def server_rows(found: Sequence[Run], source: str) -> list[dict[str, Any]]:
     return rows
 
 
-def card_rows(found: Sequence[Run], source: str) -> list[dict[str, Any]]:
+def gpu_rows(found: Sequence[Run], source: str) -> list[dict[str, Any]]:
     """The rows of the GPUs: other machines and models than the fit's, and the fit's own at 16 rows."""
     groups: dict[tuple[str, str, str, str, int], list[Run]] = defaultdict(list)
     for run in found:
-        if run.gpu not in CARDS or run.ngl != ALL_LAYERS or (run.test, run.n) not in GPU_TESTS:
+        if run.gpu not in GPUS or run.ngl != ALL_LAYERS or (run.test, run.n) not in GPU_TESTS:
             continue
-        title, system = CARDS[run.gpu]
-        if run.machine in FITTED_CARDS and run.model in (*FITTED_MODELS, "phi-4"):
+        title, system = GPUS[run.gpu]
+        if run.machine in FITTED_GPUS and run.model in (*FITTED_MODELS, "phi-4"):
             if (run.test, run.n) != NEW_PROMPT:
                 continue
             title += " of the fit"
@@ -291,7 +291,7 @@ def summarise(spare_cores: Path) -> list[dict[str, Any]]:
     checkout = Checkout(spare_cores)
     found = list(runs(checkout))
     source = f"SpareCores sc-inspector-data {checkout.commit}"
-    rows = server_rows(found, source) + card_rows(found, source)
+    rows = server_rows(found, source) + gpu_rows(found, source)
     if not rows:
         raise SailsimError(
             f"{spare_cores} holds no llama-bench run of a known machine, allowed is SpareCores' data"

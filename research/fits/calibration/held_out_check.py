@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from calibration.calibrate import Outcome
 from calibration.errors import differences, digits, error_row, noise_row
-from calibration.gpu_problem import BATCHED_CARD, CARDS, OWN_LAUNCHES
+from calibration.gpu_problem import BATCHED_GPU, GPUS, OWN_LAUNCHES
 from calibration.held_out import COLUMNS
 from calibration.measurements import (
     SMALL_PROMPT,
@@ -48,7 +48,7 @@ SCALED_THREADS = (16, 64)
 """Threads between which a chip's scaling is compared."""
 SMALLEST = 2 * 10**9
 """Parameters of the smallest model of a held-out row."""
-OWN_CARDS = " of the fit"
+OWN_GPUS = " of the fit"
 """End of the names of the fit's own GPUs, whose prompts of 16 tokens are no part of it."""
 
 
@@ -84,9 +84,9 @@ def check(path: Path, outcome: Outcome) -> dict[str, Any]:
     table = read_rows(path)
     servers, gpus = held_out_cpu_rows(table), held_out_gpu_rows(table)
     on_servers = Compared(servers, outcome.predict_cpu(servers))
-    on_cards = Compared(gpus, outcome.predict_gpu(gpus))
+    on_gpus = Compared(gpus, outcome.predict_gpu(gpus))
     groups = [(on_servers, group) for group in server_groups(servers)]
-    groups += [(on_cards, group) for group in card_groups(gpus)]
+    groups += [(on_gpus, group) for group in gpu_groups(gpus)]
     empty = [name for _, (name, _, keep) in groups if not keep.any()]
     if empty:
         raise SailsimError(f"{path} has no row for {empty[0]!r}, allowed is a file with all of them")
@@ -101,7 +101,7 @@ def check(path: Path, outcome: Outcome) -> dict[str, Any]:
         "constants": constants_looked_at(outcome.table),
         "errors": [error_row(name, held, found.ratio[keep]) for found, (name, held, keep) in groups],
         "coverage": _coverage(on_servers, intervals)
-        + _card_coverage(on_cards, outcome.table["gpu"]["intervals"]),
+        + _gpu_coverage(on_gpus, outcome.table["gpu"]["intervals"]),
         "noise": noise_floor(servers),
         "attention": [seen.summary() for seen in attention_seen(servers)],
         "scaling": thread_scaling(on_servers),
@@ -211,12 +211,12 @@ def _coverage_row(name: str, within: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
+def gpu_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
     """The lines of the GPU's error table: name, what is new, and which rows."""
     labels = rows.labels
-    own = np.char.endswith(labels["machine"], OWN_CARDS)
-    known = np.isin(labels["card"], sorted({*CARDS} - {*OWN_LAUNCHES}))
-    v100 = labels["card"] == BATCHED_CARD
+    own = np.char.endswith(labels["machine"], OWN_GPUS)
+    known = np.isin(labels["gpu"], sorted({*GPUS} - {*OWN_LAUNCHES}))
+    v100 = labels["gpu"] == BATCHED_GPU
     groups = []
     for title, kind in (
         ("decode", "tg"),
@@ -246,18 +246,18 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
             (
                 f"{title}, q4_k_m, L40S",
                 batched or "other machines, and 70B",
-                (labels["card"] == "l40s") & test,
+                (labels["gpu"] == "l40s") & test,
             ),
-            (f"{title}, q4_k_m, H100-PCIe", batched or "70B", (labels["card"] == "h100") & test),
+            (f"{title}, q4_k_m, H100-PCIe", batched or "70B", (labels["gpu"] == "h100") & test),
         ]
     return [(f"GPU held out: {name}", held, keep) for name, held, keep in groups]
 
 
-def _card_coverage(found: Compared, intervals: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+def _gpu_coverage(found: Compared, intervals: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """Share of the held-out rows of known GPUs inside the interval that says nine tenths."""
     labels, factor = found.rows.labels, 1 / found.ratio
-    known = np.isin(labels["card"], sorted({*CARDS} - {*OWN_LAUNCHES}))
-    v100 = labels["card"] == BATCHED_CARD
+    known = np.isin(labels["gpu"], sorted({*GPUS} - {*OWN_LAUNCHES}))
+    v100 = labels["gpu"] == BATCHED_GPU
     batched = labels["test"] == "batched q4_k_m"
     interval, wide = intervals["batched"], roofline.BATCH_UNCERTAINTY
     wider = {"low": digits(interval["low"] / wide), "high": digits(interval["high"] * wide)}

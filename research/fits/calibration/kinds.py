@@ -366,7 +366,7 @@ def gpu_cases() -> Iterator[Case]:
     """llama.cpp on GPUs in four and 16 bits, and 16-bit serving."""
     every = gpu_problem()
     rows = every.rows.where(gpu_fit_rows(every.rows))
-    cells = np.char.add(rows.labels["card"], rows.labels["model"])
+    cells = np.char.add(rows.labels["gpu"], rows.labels["model"])
     rows = replace(rows, labels={**rows.labels, "cell": cells})
     problem, intervals = Problem(every.parameters, rows, every.predict), fitted_constants().gpu
     ways = {"model": held_out(problem, "model").ratio, "machine": held_out(problem, "cell").ratio}
@@ -379,7 +379,7 @@ def gpu_cases() -> Iterator[Case]:
     yield _with_band(names, held_out(sixteen, "chip").ratio, intervals.interval("f16 llama"))
     serving = vllm_problem()
     small = is_small(serving.rows)
-    ways = {held: held_out(serving, label).ratio for held, label in (("machine", "card"), ("model", "model"))}
+    ways = {held: held_out(serving, label).ratio for held, label in (("machine", "gpu"), ("model", "model"))}
     for title, keep, kind in (("2B to 14B", ~small, "f16"), ("135M and 0.5B", small, "f16 small")):
         for held, ratio in ways.items():
             names = (kind, f"GPUs, 16 bits, requests, {title}", "vLLM", held)

@@ -241,7 +241,7 @@ def batched_rows(table: Sequence[Mapping[str, str]], instances: str) -> Measured
 def gpu_rows() -> MeasuredRows:
     """Every GPU measurement of the fit; `sheets_of` gives the GPUs' data sheets."""
     works, tokens, measured, sheets = [], [], [], []
-    labels: dict[str, list[str]] = {k: [] for k in ("card", "model", "test", "software", "batch")}
+    labels: dict[str, list[str]] = {k: [] for k in ("gpu", "model", "test", "software", "batch")}
 
     def add(
         gpu: str, model: str, fmt: str, test: str, software: str, n: tuple[int, int, int], rate: str
@@ -266,11 +266,11 @@ def gpu_rows() -> MeasuredRows:
         if row["software"] == "lmdeploy":
             test = "f16" if row["format"] == "f16" else "w4"
         n = (int(row["prompt"]), int(row["generated"]), int(row["batch"]))
-        add(row["card"], row["model"], row["format"], test, row["software"], n, row["tok_s"])
+        add(row["gpu"], row["model"], row["format"], test, row["software"], n, row["tok_s"])
         sheets[-1] = replace(sheets[-1], bandwidth=np.asarray(float(row["dram_gb_s"]) * 1e9))
     return MeasuredRows(
         work=StepDemand.stack(works),
-        machine=_cards(sheets),
+        machine=_as_cpu_sheet(sheets),
         threads=np.array([float(s.sm_clock) for s in sheets]),
         tokens=np.array(tokens),
         measured=np.array(measured),
@@ -318,10 +318,10 @@ def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> MeasuredRows:
         small = row["test"] == "pp" and n <= SMALL_PROMPT
         kinds.append("f16" if row["format"] == "f16" else "batched q4_k_m" if small else row["test"])
     labels = {name: [row[name] for row in chosen] for name in HELD_OUT_LABELS}
-    labels |= {"test": kinds, "card": [row["system"] for row in chosen]}
+    labels |= {"test": kinds, "gpu": [row["system"] for row in chosen]}
     return MeasuredRows(
         work=StepDemand.stack(works),
-        machine=_cards(sheets),
+        machine=_as_cpu_sheet(sheets),
         threads=np.array([float(s.sm_clock) for s in sheets]),
         tokens=np.array(tokens),
         measured=np.array([float(row["tok_s"]) for row in chosen]),
@@ -352,7 +352,7 @@ def join(first: MeasuredRows, second: MeasuredRows) -> MeasuredRows:
     )
 
 
-def card_rows(
+def rows_on_gpus(
     works: Sequence[StepDemand],
     sheets: Sequence[roofline.GpuSheet],
     tokens: Floats,
@@ -362,7 +362,7 @@ def card_rows(
     """Rows on GPUs; `sheets_of` takes their data sheets out again."""
     return MeasuredRows(
         work=StepDemand.stack(list(works)),
-        machine=_cards(sheets),
+        machine=_as_cpu_sheet(sheets),
         threads=np.array([float(s.sm_clock) for s in sheets]),
         tokens=tokens,
         measured=measured,
@@ -371,12 +371,12 @@ def card_rows(
 
 
 def sheets_of(rows: MeasuredRows) -> roofline.GpuSheet:
-    """The data sheets of the rows' GPUs, which `_cards` put into a machine's fields."""
+    """The data sheets of the rows' GPUs, which `_as_cpu_sheet` put into a machine's fields."""
     m = rows.machine
     return roofline.GpuSheet(m.read_bandwidth, m.clock, m.core_bandwidth, rows.threads)
 
 
-def _cards(sheets: Sequence[roofline.GpuSheet]) -> CpuSheet:
+def _as_cpu_sheet(sheets: Sequence[roofline.GpuSheet]) -> CpuSheet:
     """GPUs in a machine's fields: bandwidth, fp16 MAC/s as clock and 8-bit MAC/s as core_bandwidth.
 
     The rows' threads hold multiprocessors times clock. `sheets_of` takes them out again.

@@ -21,7 +21,7 @@ from sailsim.sim.software.fitted import Floats, StepDemand, prompt_demand
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.models.graph import prefill_step
 
-SIXTEEN_BIT_CARDS = ("a10g", "l4", "a100")
+SIXTEEN_BIT_GPUS = ("a10g", "l4", "a100")
 """GPUs with measured prompts of 16-bit weights."""
 FORMATS = ("q4_k_4", "q8r16")
 """Of the fork's rows."""
@@ -122,7 +122,7 @@ def _sheets(table: Sequence[Mapping[str, str]]) -> list[roofline.GpuSheet]:
     ]
 
 
-def card_rows() -> tuple[MeasuredRows, roofline.GpuSheet]:
+def sixteen_bit_rows() -> tuple[MeasuredRows, roofline.GpuSheet]:
     """Times to the first token of vLLM in 16 bits, as tokens of the prompt a second, and the rows' GPUs."""
     table = _table("vllm")
     tokens = np.array([float(row["prompt"]) for row in table])
@@ -146,13 +146,13 @@ def card_rows() -> tuple[MeasuredRows, roofline.GpuSheet]:
     return rows, roofline.GpuSheet(**columns)
 
 
-def card_problem(ours: Mapping[str, Any]) -> Problem:
+def gpu_prompt_problem(ours: Mapping[str, Any]) -> Problem:
     """16-bit products of whole prompts on each GPU that was measured, and what a request takes beside them.
 
     ``ours``: the GPUs' constants as `fits.json` holds them: reading and launches are those of
     LMDeploy's decoding (`gpu_batched.csv`).
     """
-    gpus = SIXTEEN_BIT_CARDS
+    gpus = SIXTEEN_BIT_GPUS
     parameters = (
         *(
             Parameter(
@@ -184,12 +184,12 @@ def card_problem(ours: Mapping[str, Any]) -> Problem:
         beside = (x[len(gpus)] + x[len(gpus) + 1] * rows.tokens) * 1e-6
         return np.asarray(rows.tokens / (seconds + beside))
 
-    return Problem(parameters, card_rows()[0], predict, loss="soft_l1")
+    return Problem(parameters, sixteen_bit_rows()[0], predict, loss="soft_l1")
 
 
-def run_cards(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float], list[dict[str, Any]]]:
+def run_gpus(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float], list[dict[str, Any]]]:
     """The GPUs' constants of 16-bit prompts, their interval, and their rows of the error table."""
-    problem = card_problem(ours)
+    problem = gpu_prompt_problem(ours)
     solution = solve(problem)
     twins = problem.rows.labels["machine"] == "a100-80"
     without = {label: held_out(problem, label) for label in ("model", "prompt")}
@@ -212,7 +212,7 @@ def run_cards(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]
 
 def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
     """Predicted over measured rates of a layer's matrices alone, which no fit saw."""
-    share = values[SIXTEEN_BIT_CARDS.index("a100")]
+    share = values[SIXTEEN_BIT_GPUS.index("a100")]
     sheet = roofline.GpuSheet.of(load_gpu("a100"))
     c = roofline.sixteen_bit_prompt_fit(
         np.asarray(share), ours["read_share_f16"]["value"], ours["layer_overhead_f16"]["value"], values[-1]

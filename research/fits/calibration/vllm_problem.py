@@ -20,7 +20,7 @@ from calibration.errors import (
     error_row,
     held_row,
 )
-from calibration.measurements import MeasuredRows, card_rows, fitting_model, read_table, sheets_of
+from calibration.measurements import MeasuredRows, fitting_model, read_table, rows_on_gpus, sheets_of
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.roofline import SERVING_CONSTANTS, GpuFit, GpuSheet
@@ -66,7 +66,7 @@ def vllm_rows() -> MeasuredRows:
         works.append(
             several(StepDemand.of(model, decode_step(model, FORMAT, 1, context), 1), float(row["decoding"]))
         )
-        gpu = load_gpu(row["card"])
+        gpu = load_gpu(row["gpu"])
         sheet = replace(
             GpuSheet.of(gpu),
             bandwidth=np.asarray(float(row["bandwidth_gb_s"]) * 1e9),
@@ -74,12 +74,12 @@ def vllm_rows() -> MeasuredRows:
         )
         sheets.append(sheet)
         lone.append("1" if gpu.kernels.lone_heads is None else str(gpu.kernels.lone_heads.value))
-    kept = ("machine", "card", "model", "prompt", "generated", "clock_ghz", "host_points")
+    kept = ("machine", "gpu", "model", "prompt", "generated", "clock_ghz", "host_points")
     labels = {name: np.array([row[name] for row in chosen]) for name in kept}
     labels["lone_heads"] = np.array(lone)
     tokens = np.array([float(work.rows) for work in works])
     rates = 1e3 * tokens / np.array([float(row["token_ms"]) for row in chosen])
-    return card_rows(works, sheets, tokens, rates, labels)
+    return rows_on_gpus(works, sheets, tokens, rates, labels)
 
 
 def several(one: StepDemand, count: Floats | float) -> StepDemand:
@@ -161,13 +161,13 @@ def run_vllm(
     solution = solve(problem)
     rows = problem.rows
     inside = problem.predict(solution.values, rows) / rows.measured
-    ways = {name: held_out(problem, name) for name in ("card", "model")}
+    ways = {"GPU": held_out(problem, "gpu"), "model": held_out(problem, "model")}
     name = "GPU serving, 16 bits, vLLM, requests that come and go"
     errors.append(error_row(name, "nothing", inside))
     errors.extend(held_row(name, held, found) for held, found in ways.items())
     for model, title in (("smollm2-135m", "135M"), ("gemma-2-2b", "2B"), ("llama-3-8b", "8B")):
         keep = rows.labels["model"] == model
-        errors.append(held_row(f"{name}, {title}", "card", ways["card"].where(keep)))
+        errors.append(held_row(f"{name}, {title}", "GPU", ways["GPU"].where(keep)))
     value = dict(zip(SERVING_CONSTANTS, solution.values.tolist(), strict=True))
     a100 = load_gpu("a100")
     points = a100.kernels.host_points

@@ -50,7 +50,7 @@ def test_fits_find_constants_that_are_known() -> None:
     shipped = fitted_constants().table
     for problem, known in (
         (prompt_problem.fork_problem(shipped["cpu"]["ampere"]["constants"]), [9.0, 20.0, 2e4]),
-        (prompt_problem.card_problem(shipped["gpu"]["constants"]), [0.5, 0.4, 0.6, 8e3, 12.0, 0.3]),
+        (prompt_problem.gpu_prompt_problem(shipped["gpu"]["constants"]), [0.5, 0.4, 0.6, 8e3, 12.0, 0.3]),
         (cores_problem.tile_problem(), [4.0, 2.0, 20.0, 300.0]),
     ):
         values = np.array(known)
