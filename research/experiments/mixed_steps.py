@@ -60,7 +60,7 @@ def engine(row: dict[str, str]) -> list[float]:
     )
     decoding, prompt = Chunk(1, context - 1, batch), Chunk(tokens)
     steps = (
-        BACKEND.step(replace(asked, pieces=each)) for each in ((decoding,), (prompt,), (decoding, prompt))
+        BACKEND.step(replace(asked, chunks=each)) for each in ((decoding,), (prompt,), (decoding, prompt))
     )
     return [step.step_s * system.cores.clock.si for step in steps]
 

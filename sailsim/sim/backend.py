@@ -22,7 +22,7 @@ from sailsim.workloads.models.model import ModelSpec
 Prefill = Literal["units", "cores", "auto"]
 """Resource that multiplies prompts: the units, the cores while the units decode, or the faster of both."""
 Timer = Callable[[tuple[Chunk, ...]], float]
-"""Function from the pieces of a step to its seconds. Raises SailsimError if the machine cannot do it."""
+"""Function from the chunks of a step to its seconds. Raises SailsimError if the machine cannot do it."""
 Kind = Literal["accelerator", "cores", "gpu"]
 Machine = System | Gpu
 RESERVED_SHARE = 0.05
@@ -48,7 +48,7 @@ class StepQuery:
     """Name or file of the machine, if it is not the point's."""
     resolved: Point | None = None
     """Point with the choices of its own system filled in."""
-    pieces: tuple[Chunk, ...] = ()
+    chunks: tuple[Chunk, ...] = ()
     """Pieces of a mixed step, which replace the point's phase, batch, prompt and context."""
     prefill: Prefill = "units"
     host_software: str = "llama.cpp"
@@ -57,8 +57,8 @@ class StepQuery:
     @property
     def prompts(self) -> bool:
         """Whether any token is from a prompt."""
-        if self.pieces:
-            return not all(piece.decodes for piece in self.pieces)
+        if self.chunks:
+            return not all(chunk.decodes for chunk in self.chunks)
         return self.point.phase == "prefill"
 
 
@@ -195,12 +195,12 @@ def memory_need(
     fmt: WeightFormat,
     batch: int,
     context: int,
-    pieces: Sequence[Chunk] = (),
+    chunks: Sequence[Chunk] = (),
 ) -> MemoryNeed:
-    """Memory of a server, or usable memory of a GPU, and the need of a batch or of the pieces' sequences."""
+    """Memory of a server, or usable memory of a GPU, and the need of a batch or of the chunks' sequences."""
     needed = memory_needed(model, fmt, batch, context)
-    if pieces:
-        cached = sum(model.kv_bytes(piece.tokens) * piece.times for piece in pieces)
+    if chunks:
+        cached = sum(model.kv_bytes(chunk.tokens) * chunk.times for chunk in chunks)
         needed = fmt.model_bytes(model) + cached
     if isinstance(machine, Gpu):
         return MemoryNeed(needed, usable_memory(machine), f"GPU {machine.name}")
@@ -235,10 +235,10 @@ class Backend(ABC):
         """Simulate the step. Raises SailsimError if the machine cannot do it."""
 
     def timer(self, query: StepQuery) -> Timer:
-        """Timer of steps that differ only in their pieces, quicker than calling `step` for each."""
+        """Timer of steps that differ only in their chunks, quicker than calling `step` for each."""
 
-        def seconds(pieces: tuple[Chunk, ...]) -> float:
-            return self.step(replace(query, pieces=pieces)).step_s
+        def seconds(chunks: tuple[Chunk, ...]) -> float:
+            return self.step(replace(query, chunks=chunks)).step_s
 
         return seconds
 
@@ -257,7 +257,7 @@ class Backend(ABC):
     def memory_need(self, query: StepQuery) -> MemoryNeed:
         """Need of weights and KV cache in the machine's memory."""
         point = query.point
-        return memory_need(query.machine, query.model, query.fmt, point.batch, point.context, query.pieces)
+        return memory_need(query.machine, query.model, query.fmt, point.batch, point.context, query.chunks)
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """Machines whose price it may have: itself, then those that its file extends."""

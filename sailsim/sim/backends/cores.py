@@ -154,8 +154,8 @@ class CpuBackend(Backend):
         if query.software == FASTEST:
             timers = {name: self.timer(each) for name, each in self._measured(query).items()}
             with_prompts = [timer for name, timer in timers.items() if prompt_problem(name) is None]
-            return lambda pieces: min(
-                timer(pieces) for timer in (with_prompts if split_chunks(pieces)[1] else timers.values())
+            return lambda chunks: min(
+                timer(chunks) for timer in (with_prompts if split_chunks(chunks)[1] else timers.values())
             )
         assert isinstance(query.machine, System)
         return _timer(query.machine, query.model, query.fmt, query.cores, cast(Software, query.software))
@@ -178,8 +178,8 @@ class CpuBackend(Backend):
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(Software, query.software),
-            instances=None if query.packed and point.phase == "decode" and not query.pieces else 1,
-            pieces=query.pieces,
+            instances=None if query.packed and point.phase == "decode" and not query.chunks else 1,
+            chunks=query.chunks,
         )
 
 
@@ -381,11 +381,11 @@ class ProcessBatch:
         batch: int,
         context: int,
         prompt: int | None = None,
-        pieces: tuple[Chunk, ...] = (),
+        chunks: tuple[Chunk, ...] = (),
     ) -> Self:
         """Batch from the arguments of `predict_cores`."""
-        if pieces:
-            return cls(demand_of, *split_chunks(pieces))
+        if chunks:
+            return cls(demand_of, *split_chunks(chunks))
         if prompt is not None:
             check_sizes(prompt=prompt, batch=batch)
             return cls(demand_of, (), (Chunk(prompt, 0, batch),))
@@ -453,10 +453,10 @@ def predict_cores(
     software: Software = "llama.cpp",
     cache: Cache | None = None,
     instances: int | None = 1,
-    pieces: tuple[Chunk, ...] = (),
+    chunks: tuple[Chunk, ...] = (),
 ) -> StepResult:
     """Predict a step: decoding of ``batch`` sequences of ``context`` tokens, or ``batch`` prompts of
-    ``prompt`` tokens up to the first token, or a mixed step of ``pieces`` in one process.
+    ``prompt`` tokens up to the first token, or a mixed step of ``chunks`` in one process.
 
     Raises SailsimError for more threads than cores, more instances than sequences or threads, weights that
     the software does not multiply on that core, and prompts that were not measured.
@@ -472,7 +472,7 @@ def predict_cores(
     fmt = fmt.of_model(model) if simulated else fmt  # measured software's rate is of a whole mix
     cache = cache or _default_cache(system, software)
     demand_of = partial(fitted.step_demand, model, fmt)
-    whole = ProcessBatch.of(demand_of, batch, context, prompt, pieces)
+    whole = ProcessBatch.of(demand_of, batch, context, prompt, chunks)
     unified = bool(whole.decoding) and cache == "unified"
     if problem := _problem(system, threads, batch, bool(whole.prompts), software, cache, instances):
         raise SailsimError(problem)
@@ -518,7 +518,7 @@ def predict_cores(
     if simulated and count > 1:
         kinds.append("packed")
     factors = fitted.joined_interval(fit, kinds).widened(slow / seconds, seconds / fast)
-    tokens = int(work.rows) if pieces else batch * (prompt or 1)
+    tokens = int(work.rows) if chunks else batch * (prompt or 1)
     notes = list(_software_notes(core, software, fmt, rate, bool(rows.prompts), own_threads))
     titles = {} if software == SERVING else fitted.KINDS  # vLLM's intervals are of its own rows
     notes += [f"The interval has that of {titles[kind]}." for kind in kinds if kind in titles]
@@ -535,7 +535,7 @@ def predict_cores(
         )
     as_codes = simulated and model.kv_bits == CODE_BITS
     notes += fitted.model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if as_codes else model, tokens)
-    notes += [SEVERAL_PROMPTS_NOTE] if sum(piece.times for piece in rows.prompts) > 1 else []
+    notes += [SEVERAL_PROMPTS_NOTE] if sum(chunk.times for chunk in rows.prompts) > 1 else []
     notes += [MIXED_NOTE] if rows.prompts and rows.decoding and software != SERVING else []
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else whole.work.kv_bytes)
     return fitted.predicted_step(tokens, parts, factors, read, notes, count)
@@ -581,8 +581,8 @@ def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, so
     if problem := _problem(system, threads, 1, False, software, cache, 1):
         raise SailsimError(problem)
 
-    def seconds(pieces: tuple[Chunk, ...]) -> float:
-        rows = ProcessBatch(demand_of, *split_chunks(pieces))
+    def seconds(chunks: tuple[Chunk, ...]) -> float:
+        rows = ProcessBatch(demand_of, *split_chunks(chunks))
         scans = rows.scans if cache == "unified" and rows.decoding else np.asarray(1.0)
         parts = step_breakdown(rows.work, sheet, np.asarray(float(threads)), rows.fit(fits), scans)
         unpacking = _unpacking_seconds(system, model, software, rows.work, threads)

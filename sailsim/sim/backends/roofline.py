@@ -99,7 +99,7 @@ class GpuBackend(Backend):
         assert isinstance(query.machine, Gpu)
         demand_of, software = fitted.mixed_demand(query.model, query.fmt), cast(GpuSoftware, query.software)
         breakdown = _breakdown_of(query.machine, demand_of, query.fmt, software)
-        return lambda pieces: float(sum(breakdown(*split_chunks(pieces))[1].values()))
+        return lambda chunks: float(sum(breakdown(*split_chunks(chunks))[1].values()))
 
     def step(self, query: StepQuery) -> StepResult:
         """Predict by the GPU's constants."""
@@ -113,7 +113,7 @@ class GpuBackend(Backend):
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(GpuSoftware, query.software),
-            pieces=query.pieces,
+            chunks=query.chunks,
         )
 
 
@@ -401,10 +401,10 @@ def predict_gpu(
     *,
     prompt: int | None = None,
     software: GpuSoftware = "llama.cpp",
-    pieces: tuple[Chunk, ...] = (),
+    chunks: tuple[Chunk, ...] = (),
 ) -> StepResult:
     """Predict a step on one GPU: decoding of ``batch`` sequences of ``context`` tokens, or ``batch`` prompts
-    of ``prompt`` tokens up to the first token, or a mixed step of ``pieces``.
+    of ``prompt`` tokens up to the first token, or a mixed step of ``chunks``.
 
     Software "serving" has the four-bit kernels of a serving stack; where they were not measured, the upper
     end of its interval is the GPU's roofline (`gpu_roofline`). Raises SailsimError where weights and KV cache
@@ -413,25 +413,25 @@ def predict_gpu(
     if software not in GPU_SOFTWARE:
         raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(GPU_SOFTWARE)}")
     demand_of = partial(fitted.step_demand, model, fmt)
-    rows_of = ProcessBatch.of(demand_of, batch, context, prompt, pieces)
+    rows_of = ProcessBatch.of(demand_of, batch, context, prompt, chunks)
     decoding, prompts = rows_of.decoding, rows_of.prompts
-    if pieces:
-        batch = sum(piece.times for piece in pieces)
-    context = max(piece.tokens for piece in decoding + prompts)
+    if chunks:
+        batch = sum(chunk.times for chunk in chunks)
+    context = max(chunk.tokens for chunk in decoding + prompts)
     if problem := prompt_problem(gpu, fmt, software) if prompts else decode_problem(fmt, software):
         raise SailsimError(problem)
-    memory_need(gpu, model, fmt, batch, context, pieces).check(model, fmt, batch, context)
+    memory_need(gpu, model, fmt, batch, context, chunks).check(model, fmt, batch, context)
     work, parts = _breakdown_of(gpu, demand_of, fmt, software)(decoding, prompts)
     notes, rows, seconds = inherited_note(gpu), int(work.rows), sum(map(float, parts.values()))
     factors = []
     if prompts:
-        factors.append(_prompt_factors(fmt, rows, sum(piece.times for piece in prompts)))
+        factors.append(_prompt_factors(fmt, rows, sum(chunk.times for chunk in prompts)))
     if decoding:
         factors.append(_decode_factors(gpu, model, fmt, demand_of(decoding), rows / seconds, software))
     notes += [note for _, own in factors for note in own]
     if prompts and decoding:
         notes.append(MIXED_NOTE)
-    elif decoding and rows > 1 and not is_sixteen_bit(fmt) and software == "llama.cpp" and not pieces:
+    elif decoding and rows > 1 and not is_sixteen_bit(fmt) and software == "llama.cpp" and not chunks:
         notes.append(_batch_note(gpu, model, fmt, batch, context))
     read = float(work.weight_bytes), float(work.kv_bytes)
     notes += fitted.model_notes(model, rows)

@@ -22,7 +22,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import core_of
 from sailsim.sim.step.engine import Accelerator, simulate_step
 from sailsim.sim.step.gemv_times import GemvTimer, GemvTimes, Units, parallel_times, share_slices
-from sailsim.sim.step.parts import StepParts, has_codes, pieces_of
+from sailsim.sim.step.parts import StepParts, chunks_of, has_codes
 from sailsim.sim.step.patterns import PROFILES, PatternProfile
 from sailsim.sim.step.schedule import CoreTask, HostCores, Segments, play
 from sailsim.sim.step.tiles import COUNTS, PimUnits, TileRequest, TileShape, fastest_times
@@ -190,12 +190,12 @@ class SailBackend(Accelerator):
         """Simulate with prompts on the cores while units decode."""
         system, point = query.machine, self.point_of(query)
         assert isinstance(system, System)
-        decoding, prompts = split_chunks(query.pieces or pieces_of(point))
+        decoding, prompts = split_chunks(query.chunks or chunks_of(point))
         tasks = list(prompt_tasks(query, HostCores(system, point.threads), prompts))
-        tokens = sum(piece.new * piece.times for piece in decoding + prompts)
+        tokens = sum(chunk.new * chunk.times for chunk in decoding + prompts)
         note = f"The cores multiply the prompts, as {query.host_software} does"
         if decoding:
-            result = simulate_step(system, query.model, point, pieces=decoding, background=tasks)
+            result = simulate_step(system, query.model, point, chunks=decoding, background=tasks)
             note += ", while the units decode; what decodes goes first, and memory is shared by demand"
             return replace(result, tokens=tokens, notes=(*result.notes, f"{note}."))
         line = play(memory_system(system, point.threads), [Segments.one(tasks)])

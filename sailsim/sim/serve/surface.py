@@ -151,7 +151,7 @@ class StepSurface:
 
         def point(prompt: int) -> tuple[float, float, int]:
             chunks = Chunk(prompt), Chunk(1, context - 1, rows)
-            step = self._backend.step(replace(self._query, prefill="cores", pieces=chunks)).step_s
+            step = self._backend.step(replace(self._query, prefill="cores", chunks=chunks)).step_s
             return self._prompt_time(chunks[:1]) / decoding, step / decoding, prompt
 
         points = _refined(point, CORES_PROMPTS, CORES_LARGEST_ERROR)

@@ -457,10 +457,10 @@ def with_weight_reads(work: StepDemand, reads: int) -> StepDemand:
 
 
 @lru_cache(maxsize=4096)  # a sweep needs the same demand for every software, GPU and thread count
-def step_demand(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Chunk, ...]) -> StepDemand:
+def step_demand(model: ModelSpec, fmt: WeightFormat, chunks: tuple[Chunk, ...]) -> StepDemand:
     """Demand of a step, counted by operations. Raises SailsimError as `mixed_step`."""
-    rows = sum(piece.new * piece.times for piece in pieces)
-    return StepDemand.of(model, mixed_step(model, fmt, pieces), rows)
+    rows = sum(chunk.new * chunk.times for chunk in chunks)
+    return StepDemand.of(model, mixed_step(model, fmt, chunks), rows)
 
 
 DemandOf = Callable[[tuple[Chunk, ...]], StepDemand]
@@ -493,27 +493,27 @@ class MixedStepDemand:
         self._first, self._row = one, two - one
         self._slopes = sequence, key_and_pair - pair, pair
 
-    def __call__(self, pieces: tuple[Chunk, ...]) -> StepDemand:
+    def __call__(self, chunks: tuple[Chunk, ...]) -> StepDemand:
         """Demand of a step. Raises SailsimError as `mixed_step`."""
-        rows, sequences, keys, pairs = self.sums(pieces)
+        rows, sequences, keys, pairs = self.sums(chunks)
         own = (
             slope * (many - rows) for slope, many in zip(self._slopes, (sequences, keys, pairs), strict=True)
         )
         return StepDemand(*sum(own, self._rows(rows)))
 
-    def sums(self, pieces: tuple[Chunk, ...]) -> tuple[int, int, float, float]:
+    def sums(self, chunks: tuple[Chunk, ...]) -> tuple[int, int, float, float]:
         """New tokens, sequences, and a block's mean keys and pairs of attention.
 
         Raises SailsimError as `mixed_step`.
         """
         most = MAX_DIMENSION
-        if not pieces or any(not (0 < p.new <= most - p.before <= most >= p.times > 0) for p in pieces):
-            mixed_step(self._model, self._fmt, pieces)  # raises with the reason
+        if not chunks or any(not (0 < p.new <= most - p.before <= most >= p.times > 0) for p in chunks):
+            mixed_step(self._model, self._fmt, chunks)  # raises with the reason
         keys = pairs = 0.0
         for window, share in self._windows:
-            keys += share * sum([piece.keys(window) for piece in pieces])
-            pairs += share * sum([piece.pairs(window) for piece in pieces])
-        return sum([p.new * p.times for p in pieces]), sum([p.times for p in pieces]), keys, pairs
+            keys += share * sum([chunk.keys(window) for chunk in chunks])
+            pairs += share * sum([chunk.pairs(window) for chunk in chunks])
+        return sum([p.new * p.times for p in chunks]), sum([p.times for p in chunks]), keys, pairs
 
     def _rows(self, rows: int) -> Floats:
         """Demand of the first tokens of ``rows`` sequences, which see only themselves."""
@@ -523,9 +523,9 @@ class MixedStepDemand:
             self._tokens[rows] = self._of(Chunk(1, 0, rows))
         return self._tokens[rows]
 
-    def _of(self, piece: Chunk, model: ModelSpec | None = None) -> Floats:
+    def _of(self, chunk: Chunk, model: ModelSpec | None = None) -> Floats:
         """Demand of a chunk as an array of its fields."""
-        work = step_demand(model or self._model, self._fmt, (piece,))
+        work = step_demand(model or self._model, self._fmt, (chunk,))
         return np.array([float(getattr(work, name)) for name in StepDemand.__dataclass_fields__])
 
 

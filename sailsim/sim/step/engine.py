@@ -31,7 +31,7 @@ from sailsim.sim.machine.system_files import lenient_reference, load_system
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.step import schedule
 from sailsim.sim.step.gemv_times import MAX_UNITS, AcceleratorStep, GemvTimes, Units, accelerator_step
-from sailsim.sim.step.parts import EVERY, has_codes, pieces_of, prompt_chunk, step_parts
+from sailsim.sim.step.parts import EVERY, chunks_of, has_codes, prompt_chunk, step_parts
 from sailsim.sim.step.schedule import CoreTask, HostCores, ScheduledGemv, Segments, StepTimeline
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.load import load_model
@@ -163,7 +163,7 @@ class Accelerator(Backend):
         self.check_prefill(query)
         point = self.point_of(query)
         ignored = self._unsupported(query.point) if query.hardware else []
-        result = simulate_step(query.machine, query.model, point, pieces=query.pieces)
+        result = simulate_step(query.machine, query.model, point, chunks=query.chunks)
         run, notes = result.point, []
         if ignored:
             notes.append(f"Runs without the point's {', '.join(ignored)}, which it does not know.")
@@ -182,8 +182,8 @@ class Accelerator(Backend):
         assert isinstance(system, System)
         activations = Activations.load(point.activations or None)
 
-        def seconds(pieces: tuple[Chunk, ...]) -> float:
-            return time_step(system, query.model, point, (), FEW_LAYERS, activations, pieces).step_s
+        def seconds(chunks: tuple[Chunk, ...]) -> float:
+            return time_step(system, query.model, point, (), FEW_LAYERS, activations, chunks).step_s
 
         return seconds
 
@@ -237,7 +237,7 @@ def simulate_step(
     model: ModelSpec,
     point: Point,
     activations: Activations | None = None,
-    pieces: tuple[Chunk, ...] = (),
+    chunks: tuple[Chunk, ...] = (),
     background: Sequence[CoreTask] = (),
 ) -> StepResult:
     """Simulate one step: a token for each sequence in decoding, or all prompts in one batch in prefill.
@@ -247,7 +247,7 @@ def simulate_step(
         model: the model, in place of the point's.
         point: all other inputs; a step's `tokens` are those that it works on.
         activations: a capture that was read before; default: the point's.
-        pieces: new tokens of a mixed step, in place of the point's phase, batch, prompt and context.
+        chunks: new tokens of a mixed step, in place of the point's phase, batch, prompt and context.
         background: other tasks of the cores, in order, which run whenever nothing of the step needs them.
 
     Raises:
@@ -255,7 +255,7 @@ def simulate_step(
             a product does not fit it; prompts of more rows than a descriptor can carry; a mixed step with
             attention on the units or in two halves.
     """
-    return _fastest(_SimulatedStep(system, model, point, activations, EVERY, pieces, background)).result()
+    return _fastest(_SimulatedStep(system, model, point, activations, EVERY, chunks, background)).result()
 
 
 def time_step(
@@ -265,14 +265,14 @@ def time_step(
     counted: Sequence[str] = (),
     captured_layers: int = EVERY,
     activations: Activations | None = None,
-    pieces: tuple[Chunk, ...] = (),
+    chunks: tuple[Chunk, ...] = (),
 ) -> StepResult:
     """Simulate a step as `simulate_step`, without phases and notes, for studies of many machines.
 
     `counted`: names of the `Units.counts` in the result; `captured_layers`: number of layers with activations
     of their own, which take most of the time on a new machine. Raises SailsimError as `simulate_step`.
     """
-    step = _fastest(_SimulatedStep(system, model, point, activations, captured_layers, pieces))
+    step = _fastest(_SimulatedStep(system, model, point, activations, captured_layers, chunks))
     seconds, moved = step.timeline.end, step.moved
     all_counts = dict(zip(step.units.counts, step.counts.tolist(), strict=True)) if counted else {}
     counts = {name: all_counts[name] for name in counted}
@@ -284,7 +284,7 @@ def _fastest(step: _SimulatedStep) -> _SimulatedStep:
     """Fastest of the step's alternatives."""
     system, point, accelerator = step.system, step.base, step.accelerator
     accelerator.check_choices(point, system.name)
-    if step.pieces and (point.attention == "units" or point.overlap):
+    if step.chunks and (point.attention == "units" or point.overlap):
         raise SailsimError(
             "attention units or overlap is asked for in a mixed step; allowed there is attention on the "
             "cores, and one batch."
@@ -317,7 +317,7 @@ class _SimulatedStep:
     """Capture that was read before; None: the point's."""
     captured_layers: int = EVERY
     """Number of layers with activations of their own."""
-    pieces: tuple[Chunk, ...] = ()
+    chunks: tuple[Chunk, ...] = ()
     """Pieces of a mixed step."""
     background: Sequence[CoreTask] = ()
     """Other tasks of the cores."""
@@ -346,14 +346,14 @@ class _SimulatedStep:
         steps, captured = [], self.captured
         units = self.units
         for rows in halves_of(self.point):
-            parts = step_parts(self.system, self.model, rows, self.captured_layers, self.pieces)
+            parts = step_parts(self.system, self.model, rows, self.captured_layers, self.chunks)
             steps.append(self.accelerator.time_gemvs(units, rows.having(threads=1), parts, captured))
         return steps
 
     @property
     def tokens(self) -> int:
         """New tokens of all sequences and prompts."""
-        return sum(piece.new * piece.times for piece in self.pieces or pieces_of(self.point))
+        return sum(chunk.new * chunk.times for chunk in self.chunks or chunks_of(self.point))
 
     @property
     def busy(self) -> float:
@@ -497,8 +497,8 @@ class _SimulatedStep:
         every = ((op, count) for op, count in self._products if not op.side_by_side)
         weights = sum(count * op.weight_bytes for op, count in every if self.accelerator.takes(op))
         streamed = self.moved["weights"]
-        prompts = any(not each.decodes for each in self.pieces)
-        if prompts or (self.point.phase == "prefill" and not self.pieces):
+        prompts = any(not each.decodes for each in self.chunks)
+        if prompts or (self.point.phase == "prefill" and not self.chunks):
             if streamed and weights:
                 yield (
                     "All rows of the prompts go through a matrix before the next one: the units hold the "

@@ -136,8 +136,8 @@ class StepParts:
         return tuple(groups), [number[key] for key in keys]
 
 
-def pieces_of(point: Point) -> tuple[Chunk, ...]:
-    """New tokens of a point's step, as the pieces of a mixed step."""
+def chunks_of(point: Point) -> tuple[Chunk, ...]:
+    """New tokens of a point's step, as the chunks of a mixed step."""
     if point.phase == "prefill":
         return (Chunk(point.prompt, 0, point.batch),)
     return (Chunk(1, point.context - 1, point.batch),)
@@ -148,21 +148,21 @@ def step_parts(
     model: ModelSpec,
     point: Point,
     captured_layers: int = EVERY,
-    pieces: tuple[Chunk, ...] = (),
+    chunks: tuple[Chunk, ...] = (),
 ) -> StepParts:
-    """Parts of the point's step, or of a mixed step of ``pieces``; `captured_layers` as in `StepParts`.
+    """Parts of the point's step, or of a mixed step of ``chunks``; `captured_layers` as in `StepParts`.
 
     Raises SailsimError for prompts of more rows than a descriptor can carry.
     """
-    rows = sum(piece.new * piece.times for piece in pieces) or point.tokens
-    if (pieces or point.phase == "prefill") and rows > MAX_ROWS:
+    rows = sum(chunk.new * chunk.times for chunk in chunks) or point.tokens
+    if (chunks or point.phase == "prefill") and rows > MAX_ROWS:
         raise SailsimError(
-            f"{'new tokens' if pieces else 'batch x prompt'} is {rows}; allowed is at most {MAX_ROWS} rows "
+            f"{'new tokens' if chunks else 'batch x prompt'} is {rows}; allowed is at most {MAX_ROWS} rows "
             "of one prefill."
         )
     fmt, line = point.formats(model), system.llc.line.whole
     chunk = prompt_chunk(system, model, point)
-    return _parts(model, fmt, pieces or pieces_of(point), point.attention, line, chunk, captured_layers)
+    return _parts(model, fmt, chunks or chunks_of(point), point.attention, line, chunk, captured_layers)
 
 
 def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
@@ -184,14 +184,14 @@ def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
 def _parts(
     model: ModelSpec,
     fmt: WeightFormat,
-    pieces: tuple[Chunk, ...],
+    chunks: tuple[Chunk, ...],
     attention: Attention,
     line: int,
     chunk: int,
     captured_layers: int,
 ) -> StepParts:
-    ops = mixed_step(model, fmt, pieces)
+    ops = mixed_step(model, fmt, chunks)
     if attention == "units":
-        (piece,) = pieces
-        ops = attention_on_units(ops, model, piece.tokens, line, piece.new, chunk)
+        (alone,) = chunks
+        ops = attention_on_units(ops, model, alone.tokens, line, alone.new, chunk)
     return StepParts(ops, model.n_layers, captured_layers)

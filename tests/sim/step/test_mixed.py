@@ -1,4 +1,4 @@
-"""Mixed steps: pieces of prompts beside sequences that decode, on every backend."""
+"""Mixed steps: chunks of prompts beside sequences that decode, on every backend."""
 
 from dataclasses import replace
 from random import Random
@@ -42,15 +42,15 @@ def asked(name: str, **point) -> StepQuery:  # type: ignore[no-untyped-def]
     return StepQuery(at, load_machine(name), MODEL, fmt, software, cores=16, hardware="")
 
 
-def step(name: str, *pieces: Chunk, **point):  # type: ignore[no-untyped-def]
-    request = replace(asked(name, **point), pieces=pieces)
+def step(name: str, *chunks: Chunk, **point):  # type: ignore[no-untyped-def]
+    request = replace(asked(name, **point), chunks=chunks)
     return backend_of(request.machine, RUNNERS[name][0]).step(request)  # type: ignore[arg-type]
 
 
 SIZES = st.integers(1, 96)
-PIECE = st.builds(Chunk, SIZES, st.integers(0, 700), st.integers(1, 3))
-PIECES = st.lists(PIECE, min_size=1, max_size=5)
-PROMPT_PIECES = st.lists(PIECE.filter(lambda piece: not piece.decodes), min_size=1, max_size=5)
+CHUNK = st.builds(Chunk, SIZES, st.integers(0, 700), st.integers(1, 3))
+CHUNKS = st.lists(CHUNK, min_size=1, max_size=5)
+PROMPT_CHUNKS = st.lists(CHUNK.filter(lambda chunk: not chunk.decodes), min_size=1, max_size=5)
 DECODING = st.builds(Chunk, st.just(1), st.integers(1, 900), st.integers(1, 3))
 MACHINES = st.sampled_from(list(RUNNERS))
 
@@ -66,14 +66,14 @@ def test_a_sequence_that_decodes_is_a_piece_of_one_token(batch, tokens, model):
 @given(SIZES, SIZES, st.integers(0, 400), st.integers(1, 500))
 def test_a_prompt_in_two_pieces_has_all_its_pairs(first, second, before, window):
     whole, *halves = Chunk(first + second, before), Chunk(first, before), Chunk(second, before + first)
-    assert whole.pairs(window) == sum(piece.pairs(window) for piece in halves)
+    assert whole.pairs(window) == sum(chunk.pairs(window) for chunk in halves)
     seen = [min(at + 1, window) for at in range(before, whole.tokens)]
     assert whole.pairs(window) == sum(seen)
 
 
 @pytest.mark.parametrize("name", RUNNERS)
 def test_a_step_of_one_kind_is_the_points(name):
-    for point, piece in (
+    for point, chunk in (
         ({"batch": 5, "context": 300}, Chunk(1, 299, 5)),
         ({"batch": 1, "context": 2}, Chunk(1, 1)),
         ({"batch": 2, "phase": "prefill", "prompt": 600}, Chunk(600, 0, 2)),
@@ -81,7 +81,7 @@ def test_a_step_of_one_kind_is_the_points(name):
     ):
         request = asked(name, **point)
         plain = backend_of(request.machine, RUNNERS[name][0]).step(request)
-        mixed = step(name, piece)
+        mixed = step(name, chunk)
         assert mixed.step_s == pytest.approx(plain.step_s, rel=1e-12)
         assert mixed.tokens == plain.tokens
         assert sum(mixed.breakdown.values()) == pytest.approx(mixed.step_s)
@@ -89,32 +89,32 @@ def test_a_step_of_one_kind_is_the_points(name):
 
 
 @examples(40)
-@given(MACHINES, PIECES, st.randoms(use_true_random=False))
-def test_order_and_grouping_do_not_matter(name, pieces, random):
-    spread = [piece._replace(times=1) for piece in pieces for _ in range(piece.times)]
+@given(MACHINES, CHUNKS, st.randoms(use_true_random=False))
+def test_order_and_grouping_do_not_matter(name, chunks, random):
+    spread = [chunk._replace(times=1) for chunk in chunks for _ in range(chunk.times)]
     random.shuffle(spread)
-    assert step(name, *spread).step_s == pytest.approx(step(name, *pieces).step_s)
+    assert step(name, *spread).step_s == pytest.approx(step(name, *chunks).step_s)
 
 
 @examples(40)
-@given(MACHINES, PIECES, st.data())
-def test_more_work_takes_no_less(name, pieces, data):
-    """A token, a piece or a token of context more; SAIL's layouts may gain a little by a rounder number."""
-    at = data.draw(st.integers(0, len(pieces) - 1))
-    piece = pieces[at]
-    more = data.draw(st.sampled_from([piece._replace(before=piece.before + 50), piece._replace(times=4)]))
-    if data.draw(st.booleans()) and not piece.decodes:
-        more = piece._replace(new=piece.new + 9)
-    if more.decodes and not piece.decodes:  # a prompt of one token is not what one that decodes is
+@given(MACHINES, CHUNKS, st.data())
+def test_more_work_takes_no_less(name, chunks, data):
+    """A token, a chunk or a token of context more; SAIL's layouts may gain a little by a rounder number."""
+    at = data.draw(st.integers(0, len(chunks) - 1))
+    chunk = chunks[at]
+    more = data.draw(st.sampled_from([chunk._replace(before=chunk.before + 50), chunk._replace(times=4)]))
+    if data.draw(st.booleans()) and not chunk.decodes:
+        more = chunk._replace(new=chunk.new + 9)
+    if more.decodes and not chunk.decodes:  # a prompt of one token is not what one that decodes is
         return
-    if RUNNERS[name][0] == "gpu" and more.decodes and more.times != piece.times:
+    if RUNNERS[name][0] == "gpu" and more.decodes and more.times != chunk.times:
         return  # a GPU's tile of few rows takes their mean attention, which a short sequence more lowers
-    other = [*pieces[:at], more, *pieces[at + 1 :]]
-    assert step(name, *other).step_s >= step(name, *pieces).step_s * (0.97 if name == "sail-n1" else 1 - 1e-9)
+    other = [*chunks[:at], more, *chunks[at + 1 :]]
+    assert step(name, *other).step_s >= step(name, *chunks).step_s * (0.97 if name == "sail-n1" else 1 - 1e-9)
 
 
 @examples(40)
-@given(MACHINES, st.lists(DECODING, min_size=1, max_size=4), PROMPT_PIECES)
+@given(MACHINES, st.lists(DECODING, min_size=1, max_size=4), PROMPT_CHUNKS)
 def test_together_takes_no_less_than_each_and_no_more_than_both(name, decoding, prompts):
     """Weights are read once for both; a GPU's parts may each be the slower one's, and SAIL gain a little."""
     both = step(name, *decoding, *prompts).step_s
@@ -125,16 +125,16 @@ def test_together_takes_no_less_than_each_and_no_more_than_both(name, decoding, 
 
 
 def test_what_no_mixed_step_is_says_so():
-    for pieces, words in (
+    for chunks, words in (
         ((Chunk(1, 5), Chunk(0)), "new tokens is 0; allowed is 1"),
         ((Chunk(4, -1),), "tokens before a chunk are -1"),
         ((Chunk(70000),), "new tokens is 70000; allowed is at most 65535 rows"),
     ):
         with pytest.raises(SailsimError, match=words):
-            step("sail-n1", *pieces)
+            step("sail-n1", *chunks)
     with pytest.raises(SailsimError, match="overlap is asked for in a mixed step"):
         step("sail-n1", Chunk(4), Chunk(1, 9), batch=2, overlap=True)
-    request = replace(asked("graviton2"), software="neon", pieces=(Chunk(8), Chunk(1, 9)))
+    request = replace(asked("graviton2"), software="neon", chunks=(Chunk(8), Chunk(1, 9)))
     with pytest.raises(SailsimError, match="decode alone; allowed for phase prefill"):
         backend_of(request.machine).step(request)
 
@@ -153,9 +153,9 @@ def test_the_surface_is_the_step(name, prompts, contexts):
     request = asked(name)
     if name not in SURFACES:
         SURFACES[name] = StepSurface(backend_of(request.machine, RUNNERS[name][0]), request)  # type: ignore[arg-type]
-    pieces = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
+    chunks = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
     near = 0.02 if RUNNERS[name][0] == "accelerator" else 0.003 if not prompts else 1e-9
-    assert SURFACES[name].seconds(prompts, contexts) == pytest.approx(step(name, *pieces).step_s, rel=near)
+    assert SURFACES[name].seconds(prompts, contexts) == pytest.approx(step(name, *chunks).step_s, rel=near)
 
 
 @pytest.mark.parametrize("name", ["sail-n1", "l4"])
@@ -164,8 +164,8 @@ def test_the_surface_knows_windows(name):
     backend = backend_of(request.machine, RUNNERS[name][0])  # type: ignore[arg-type]
     surface = StepSurface(backend, request)
     for prompts, contexts in (([(40, 90)], [20, 300, 800]), ([], [20, 300, 800]), ([(64, 0), (9, 200)], [])):
-        pieces = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
-        expected = backend.step(replace(request, pieces=pieces)).step_s
+        chunks = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
+        expected = backend.step(replace(request, chunks=chunks)).step_s
         assert surface.seconds(prompts, contexts) == pytest.approx(expected, rel=0.02)
 
 
@@ -187,16 +187,16 @@ def test_a_surface_refuses_as_a_step_does():
 # --- Prompts on the cores while units decode ---
 
 
-def on(who: str, *pieces: Chunk, around: str = "llama.cpp"):  # type: ignore[no-untyped-def]
-    request = replace(asked("sail-n1"), pieces=pieces, prefill=who, host_software=around)
+def on(who: str, *chunks: Chunk, around: str = "llama.cpp"):  # type: ignore[no-untyped-def]
+    request = replace(asked("sail-n1"), chunks=chunks, prefill=who, host_software=around)
     return backend_of(request.machine).step(request)
 
 
 @examples(30)
-@given(st.lists(DECODING, max_size=3), PIECES)
+@given(st.lists(DECODING, max_size=3), CHUNKS)
 def test_prompts_on_the_cores_take_turns_with_what_decodes(decoding, prompts):
     """Neither is faster than by itself, and nothing is done twice; `auto` is the faster of both ways."""
-    prompts = [piece._replace(new=piece.new + 1) for piece in prompts]
+    prompts = [chunk._replace(new=chunk.new + 1) for chunk in prompts]
     both, alone = on("cores", *decoding, *prompts), on("cores", *prompts)
     assert both.step_s >= alone.step_s * (1 - 1e-9)
     assert sum(both.breakdown.values()) == pytest.approx(both.step_s)
@@ -219,7 +219,7 @@ def test_prompts_on_the_cores_alone_are_the_softwares(around, prompt):
     request = StepQuery(
         point, machine, model, point.formats(model), "lut-gemv", cores=32, host_software=around
     )
-    found = backend_of(machine).step(replace(request, pieces=(Chunk(prompt),), prefill="cores")).step_s
+    found = backend_of(machine).step(replace(request, chunks=(Chunk(prompt),), prefill="cores")).step_s
     cores = predict_cores(machine, model, request.fmt, 32, prompt=prompt, software=around).step_s  # type: ignore[arg-type]
     assert cores * 0.99 < found < cores * 1.02
 
@@ -251,10 +251,10 @@ def test_the_surface_knows_who_multiplies_prompts():
         prompts = [(each, random.choice([0, random.randrange(3000)])) for each in new]
         steps.append((prompts, [random.randrange(2, 4000) for _ in range(int(2 ** random.uniform(0, 6)))]))
     for prompts, contexts in steps:
-        pieces = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
+        chunks = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
         found = {who: surface.seconds(prompts, contexts) for who, surface in surfaces.items()}
         assert found["auto"] == min(found.values())
         for who, seconds in found.items():
-            expected = backend.step(replace(request, pieces=pieces, prefill=who)).step_s
+            expected = backend.step(replace(request, chunks=chunks, prefill=who)).step_s
             near = 0.03 if who == "cores" else 0.02
             assert seconds == pytest.approx(expected, rel=near), (who, prompts, contexts)
