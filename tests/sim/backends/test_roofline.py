@@ -7,8 +7,8 @@ from math import exp, hypot, log
 import numpy as np
 import pytest
 
-from calibration.gpu_problem import CARDS, OWN_LAUNCHES
-from calibration.prompt_problem import SIXTEEN_BIT_CARDS
+from calibration.gpu_problem import GPUS, OWN_LAUNCHES
+from calibration.prompt_problem import SIXTEEN_BIT_GPUS
 from sailsim.analysis.runs.runs import runners
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
@@ -343,7 +343,7 @@ def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
 
 def test_the_files_have_what_the_fit_found():
     fit = fitted_constants().gpu.constants
-    of_gpu = {"read_share": CARDS, "prompt_share": CARDS, "prompt_share_f16": SIXTEEN_BIT_CARDS}
+    of_gpu = {"read_share": GPUS, "prompt_share": GPUS, "prompt_share_f16": SIXTEEN_BIT_GPUS}
     of_gpu["layer_overhead"] = OWN_LAUNCHES
     expected = {(gpu, name): fit[f"{name}_{gpu}"] for name, gpus in of_gpu.items() for gpu in gpus}
     expected["v100", "batch_rate"] = fit["batch_rate_v100"]
