@@ -167,7 +167,7 @@ std::unique_ptr<Linears> make_linears(const std::string &kind, const Image &imag
                                       const LinearsSettings &settings)
 {
     if (kind == "lutmm")
-        return lutmm_linears(image, settings);
+        return std::make_unique<LutmmLinears>(image, settings);
     if (kind == "lut")
         return std::make_unique<LutLinears>(image, settings);
     return std::make_unique<NeonLinears>(image, settings);

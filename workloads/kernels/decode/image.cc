@@ -211,6 +211,14 @@ Image::~Image()
         munmap(data_, size_);
 }
 
+std::size_t Image::most(std::size_t (Shape::*of)() const) const
+{
+    std::size_t found = 0;
+    for (const Matrix &matrix : matrices_)
+        found = std::max(found, (matrix.shape.*of)());
+    return found;
+}
+
 void Image::map_file()
 {
     const char *path = path_.c_str();

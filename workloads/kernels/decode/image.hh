@@ -124,6 +124,8 @@ class Image
     // The head's matrix where both are one.
     const Matrix &embedding() const { return matrices_.back(); }
     const std::vector<Matrix> &matrices() const { return matrices_; }
+    // The largest that a property of their shapes is.
+    std::size_t most(std::size_t (Shape::*of)() const) const;
     // Weights of a norm, padded with zeros to whole lines: 2 * layer for attention, 2 * layer + 1 for the
     // feed-forward part, 2 * layers at the end.
     const float *norm(std::size_t row) const { return norms_ + row * norm_stride(); }

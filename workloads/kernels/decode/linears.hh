@@ -43,7 +43,7 @@ class Linears
     // What went wrong in some thread, as a sentence; empty where nothing did.
     virtual std::string problem() const { return ""; }
 
-    // What every thread does while units multiply, if anything; called by lutmm_linears alone.
+    // What every thread does while units multiply, if anything; called by LutmmLinears alone.
     std::function<void(const Worker &worker)> meanwhile;
 };
 
@@ -86,8 +86,25 @@ class LutLinears : public NeonLinears
 
 // By PIM units: every matrix is cut into one tile a slice, all tiles of the products that share an operand
 // are handed over at once, and then waited for. So all units work on one tensor, and on the next as soon as
-// they are through with their tile. Ends the program with one sentence where the image has no tiles.
-std::unique_ptr<Linears> lutmm_linears(const Image &image, const LinearsSettings &settings);
+// they are through with their tile.
+class LutmmLinears : public Linears
+{
+  public:
+    // Ends the program with one sentence where the image has no tiles.
+    LutmmLinears(const Image &image, const LinearsSettings &settings);
+
+    Wanted wanted() const override { return {false, true}; }
+    void multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker) override;
+    std::string problem() const override { return tiles_.problem(); }
+
+  private:
+    lutmm_descriptor *descriptors(const Matrix &matrix);
+
+    const Image &image_;
+    std::size_t tiles_of_matrix_; // room in the array of descriptors
+    Buffer descriptors_;
+    Tiles tiles_;
+};
 
 // Calls body(product, panel) for this thread's turns of the panels of all products, each of `outputs` outputs
 // and as many bytes as the shape says; before, ask(product, panel) of what it reads next and lies elsewhere.

@@ -3,48 +3,15 @@
 
 #include "common/program.hh"
 
-#include <algorithm>
 #include <cstring>
 
 namespace sailsim::kernels::decode
 {
 
-namespace
-{
-
-class LutmmLinears : public Linears
-{
-  public:
-    LutmmLinears(const Image &image, const LinearsSettings &settings);
-
-    Wanted wanted() const override { return {false, true}; }
-    void multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker) override;
-    std::string problem() const override { return tiles_.problem(); }
-
-  private:
-    lutmm_descriptor *descriptors(const Matrix &matrix);
-
-    const Image &image_;
-    std::size_t tiles_of_matrix_; // room in the array of descriptors
-    Buffer descriptors_;
-    Tiles tiles_;
-};
-
-// The largest that `of` says of the image's matrices.
-template <typename Of>
-std::size_t most(const Image &image, Of of)
-{
-    std::size_t found = 0;
-    for (const Matrix &matrix : image.matrices())
-        found = std::max(found, of(matrix.shape));
-    return found;
-}
-
 LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
-    : image_(image), tiles_of_matrix_(most(image, [](const Shape &shape) { return shape.tiles(); })),
+    : image_(image), tiles_of_matrix_(image.most(&Shape::tiles)),
       descriptors_(image.matrices().size() * tiles_of_matrix_ * sizeof(lutmm_descriptor)),
-      tiles_(kMostProducts * tiles_of_matrix_,
-             settings.batch * most(image, [](const Shape &shape) { return shape.share(); }),
+      tiles_(kMostProducts * tiles_of_matrix_, settings.batch * image.most(&Shape::share),
              image.dimensions().slices, settings.unit)
 {
     const std::size_t products = image.matrices().size() - (&image.embedding() == &image.head() ? 0 : 1);
@@ -99,13 +66,6 @@ void LutmmLinears::multiply(const Product *products, std::size_t count, const Ro
                         outputs * sizeof(float));
         return true;
     });
-}
-
-} // namespace
-
-std::unique_ptr<Linears> lutmm_linears(const Image &image, const LinearsSettings &settings)
-{
-    return std::make_unique<LutmmLinears>(image, settings);
 }
 
 } // namespace sailsim::kernels::decode

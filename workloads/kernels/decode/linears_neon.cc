@@ -191,18 +191,10 @@ void panel_columns(const Product &product, std::size_t panel, const Rounded &x, 
     (matrix.step == 0 ? books[matrix.shape.wbits - 2] : plain[matrix.shape.wbits - 1])(pass);
 }
 
-std::size_t most_blocks(const Image &image)
-{
-    std::size_t most = 0;
-    for (const Matrix &matrix : image.matrices())
-        most = std::max(most, matrix.shape.blocks());
-    return most;
-}
-
 } // namespace
 
 NeonLinears::NeonLinears(const Image &image, const LinearsSettings &settings)
-    : sums_of_product_(round_up(settings.batch * most_blocks(image), kLine / sizeof(std::int32_t))),
+    : sums_of_product_(round_up(settings.batch * image.most(&Shape::blocks), kLine / sizeof(std::int32_t))),
       sums_(settings.threads * kMostProducts * sums_of_product_ * sizeof(std::int32_t))
 {
 }
