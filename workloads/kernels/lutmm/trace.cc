@@ -99,12 +99,10 @@ Trace::Trace(const std::string &path) : path_(path)
     base_ = header.base;
     stored_bytes_ = header.stored_bytes;
     image_bytes_ = header.image_bytes;
-    mapped_ = (image_bytes_ + kPageBytes - 1) / kPageBytes * kPageBytes + 2 * kPageBytes;
-    void *memory = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        fail("cannot allocate %zu bytes", mapped_);
-    unsigned char *last_page = static_cast<unsigned char *>(memory) + mapped_ - kPageBytes;
-    close_page(static_cast<unsigned char *>(memory));
+    const std::size_t pages = (image_bytes_ + kPageBytes - 1) / kPageBytes;
+    memory_ = std::make_unique<Buffer>((pages + 2) * kPageBytes);
+    unsigned char *last_page = memory_->bytes() + (pages + 1) * kPageBytes;
+    close_page(memory_->bytes());
     close_page(last_page);
     image_ = last_page - image_bytes_;
     part("the image", header.image_offset, header.stored_bytes, image_);
@@ -123,11 +121,6 @@ Trace::Trace(const std::string &path) : path_(path)
         if ((d.flags & LUTMM_F_CODE_MASK) == LUTMM_F_CODE_BOOK && d.codebook != 0)
             d.codebook = relocated(d.codebook);
     }
-}
-
-Trace::~Trace()
-{
-    munmap(image_ + image_bytes_ + kPageBytes - mapped_, mapped_);
 }
 
 // An address of the trace in this process. One outside the image moves to the closed page behind it and keeps

@@ -24,7 +24,6 @@ class Trace
     // Reads and relocates; after lutmm_install_emulator(). Ends the program with one sentence for what is no
     // whole trace of this version.
     explicit Trace(const std::string &path);
-    ~Trace();
 
     std::size_t size() const { return expected_.size(); }
     lutmm_descriptor *descriptors() { return descriptors_->as<lutmm_descriptor>(); }
@@ -46,10 +45,10 @@ class Trace
 
     std::string path_;
     std::uint64_t base_ = 0;
-    std::size_t stored_bytes_ = 0, image_bytes_ = 0, mapped_ = 0;
+    std::size_t stored_bytes_ = 0, image_bytes_ = 0;
     unsigned char *image_ = nullptr;
-    std::unique_ptr<Buffer> descriptors_;
-    std::vector<std::uint64_t> expected_; // addresses of the trace; 0 where there is nothing
+    std::unique_ptr<Buffer> memory_, descriptors_; // memory_: the image and the closed pages around it
+    std::vector<std::uint64_t> expected_;          // addresses of the trace; 0 where there is nothing
 };
 
 } // namespace sailsim::kernels
