@@ -190,13 +190,6 @@ void Attention::rotate(std::size_t layer, std::size_t position, const float *q, 
     }
 }
 
-std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const AttentionSettings &settings)
-{
-    if (settings.bits <= 8)
-        return attention_over_codes(dimensions, settings);
-    return std::make_unique<FloatAttention>(dimensions, settings);
-}
-
 FloatAttention::FloatAttention(const Dimensions &dimensions, const AttentionSettings &settings)
     : Attention(dimensions, settings, 1.0f / std::sqrt(static_cast<float>(dimensions.head_dim))),
       runs_(parts_of(settings.positions, kPositions)), positions_(runs_ * kPositions),

@@ -84,8 +84,6 @@ class Attention
 
 // On the cores, or as AttentionSettings say on units.
 std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const AttentionSettings &settings);
-std::unique_ptr<Attention> attention_over_codes(const Dimensions &dimensions,
-                                                const AttentionSettings &settings);
 
 // Rounds `count` numbers, a multiple of 16, as activations are rounded; returns what a step is worth.
 float round_head(const float *x, std::size_t count, std::int8_t *out);

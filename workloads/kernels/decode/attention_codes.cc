@@ -96,75 +96,6 @@ class CodeAttention : public Attention
     Buffer totals_, value_scales_, scores_;
 };
 
-class UnitAttention : public CodeAttention
-{
-  public:
-    UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings);
-
-    void fill(std::size_t, std::uint64_t seed) override
-    {
-        fill_codes(key_tiles_, seed);
-        fill_codes(value_tiles_, seed);
-        begin_scales();
-    }
-    std::string problem() const override { return tiles_.problem(); }
-
-  private:
-    void multiply_keys(std::size_t layer, std::size_t count, Worker &worker) override;
-    void multiply_values(std::size_t layer, std::size_t count, Worker &worker) override;
-    float *scores(std::size_t row, std::size_t count, float *to) override;
-    void results(std::size_t row, float *to) const override;
-    void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position, const std::int8_t *key,
-                    float key_scale, const std::int8_t *value) override;
-    // From a head's tiles to the next's.
-    static std::size_t stride(const Shape &shape)
-    {
-        return shape.tile_stride() < shape.row ? apart(shape.tiles_bytes(), shape.row) : shape.tiles_bytes();
-    }
-    // The keys or values of a head, whose tiles lie in slices of their own; where row k of a tile begins, and
-    // the scales of its outputs.
-    Matrix matrix(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t number) const
-    {
-        return {shape,
-                1,
-                0,
-                LUTMM_F_CODE_TWOS,
-                0,
-                nullptr,
-                nullptr,
-                nullptr,
-                tiles.bytes() + (layer * matrices() + number) * stride(shape)};
-    }
-    static std::uint8_t *row(const Matrix &of, std::size_t tile, std::size_t k)
-    {
-        const Shape &shape = of.shape;
-        return of.tiles + tile * shape.tile_stride() +
-               k * parts_of(shape.tile_outputs(tile) * shape.wbits, 8);
-    }
-    static float16_t *scales(const Matrix &of, std::size_t tile)
-    {
-        return reinterpret_cast<float16_t *>(of.tiles + tile * of.shape.tile_stride() +
-                                             of.shape.tile_codes());
-    }
-    void begin_scales() const;
-    // Works out `pieces` tiles of every matrix with all threads: rows(matrix) of k numbers, worth `steps`.
-    template <class Rows>
-    void multiply(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t pieces,
-                  std::size_t k, Rows &&rows, const Buffer &steps, std::uint8_t flags, Worker &worker);
-
-    std::size_t slices_, cut_;
-    std::uint8_t nbw_;
-    Shape keys_, values_;
-    Buffer key_tiles_, value_tiles_, descriptors_;
-    Tiles tiles_;
-};
-
-// A matrix is shared by as many slices as there are for each (`sailsim.sim.step.gemv_times.share_slices`).
-std::size_t cut_of(const Dimensions &dimensions, std::size_t matrices)
-{
-    return std::max<std::size_t>(1, dimensions.slices / matrices);
-}
-
 CodeAttention::CodeAttention(const Dimensions &dimensions, const AttentionSettings &settings)
     : Attention(dimensions, settings, 1.0f), positions_(settings.positions), bits_(settings.bits),
       most_(static_cast<float>((1 << (bits_ - 1)) - 1)), packed_(settings.on_units),
@@ -184,35 +115,6 @@ CodeAttention::CodeAttention(const Dimensions &dimensions, const AttentionSettin
              positions_, bits_, most);
     std::fill_n(value_scales_.as<float16_t>(), value_scales_.size() / sizeof(float16_t),
                 static_cast<float16_t>(1.0f / most_));
-}
-
-UnitAttention::UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings)
-    : CodeAttention(dimensions, settings), slices_(dimensions.slices), cut_(cut_of(dimensions, matrices())),
-      nbw_(settings.unit.nbw),
-      keys_{head_dim_, positions_, bits_, 0, cut_, false, settings.tile_most, settings.row},
-      values_{positions_, head_dim_, bits_, 0, cut_, false, settings.tile_most, settings.row},
-      key_tiles_(layers_ * matrices() * stride(keys_)), value_tiles_(layers_ * matrices() * stride(values_)),
-      descriptors_(matrices() * std::max(keys_.tiles(), values_.tiles()) * sizeof(lutmm_descriptor)),
-      tiles_(descriptors_.size() / sizeof(lutmm_descriptor),
-             share_ * std::max(keys_.share(), values_.share()), slices_, settings.unit)
-{
-    if (share_ > kMostBatch) // what a tile has room for
-        fail("--attention is units and %zu heads share keys; allowed are at most %zu", share_, kMostBatch);
-    begin_scales();
-}
-
-// All are one number: what a filled cache's codes are worth, and 1 for values, whose scales go with the
-// inputs.
-void UnitAttention::begin_scales() const
-{
-    const auto all = [this](const Shape &shape, const Buffer &tiles, float scale) {
-        for (std::size_t number = 0; number < layers_ * matrices(); ++number)
-            for (std::size_t tile = 0; tile < shape.tiles(); ++tile)
-                std::fill_n(scales(matrix(shape, tiles, 0, number), tile), shape.share(),
-                            static_cast<float16_t>(scale));
-    };
-    all(keys_, key_tiles_, 1.0f / most_);
-    all(values_, value_tiles_, 1.0f);
 }
 
 void CodeAttention::fill_codes(const Buffer &codes, std::uint64_t seed)
@@ -275,87 +177,6 @@ void CodeAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
     worker.meet();
     for (std::size_t row = mine.first; row < mine.last; ++row)
         gather(row);
-}
-
-// A key has a code in each row of its tile; a value is a row of every tile.
-void UnitAttention::keep_codes(std::size_t layer, std::size_t number, std::size_t position,
-                               const std::int8_t *key, float key_scale, const std::int8_t *value)
-{
-    const Matrix keys = matrix(keys_, key_tiles_, layer, number);
-    const Matrix values = matrix(values_, value_tiles_, layer, number);
-    const std::size_t tile = position / keys_.share(), column = position % keys_.share();
-    scales(keys, tile)[column] = static_cast<float16_t>(key_scale);
-    std::uint8_t *key_row = row(keys, tile, 0);
-    const auto apart = static_cast<std::size_t>(row(keys, tile, 1) - key_row);
-    for (std::size_t k = 0; k < head_dim_; ++k)
-        set_code(key_row + k * apart, column, bits_, key[k]);
-    for (std::size_t i = 0, of = 0; of < values_.tiles(); ++of) {
-        std::uint8_t *value_row = row(values, of, position);
-        for (std::size_t at = 0, outputs = values_.tile_outputs(of); at < outputs; ++at, ++i)
-            set_code(value_row, at, bits_, value[i]);
-    }
-}
-
-template <class Rows>
-void UnitAttention::multiply(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t pieces,
-                             std::size_t k, Rows &&rows, const Buffer &steps, std::uint8_t flags,
-                             Worker &worker)
-{
-    // Each matrix on `cut_` slices, as many at a time as there are slices for. A full queue holds the thread
-    // that rings for it, so a thread's tiles, of all matrices in turn, go to other slices than its
-    // neighbours'.
-    const std::size_t at_once = std::min(matrices(), slices_ / cut_), count = matrices() * pieces;
-    const auto place = [&](std::size_t i) { return i % matrices() * pieces + i / matrices(); };
-    for (std::size_t i = worker.rank(); i < count; i += worker.size()) {
-        const std::size_t number = i % matrices(), tile = i / matrices();
-        const Matrix of = matrix(shape, tiles, layer, number);
-        std::memcpy(reinterpret_cast<unsigned char *>(scales(of, tile)) +
-                        shape.tile_scale_bytes(shape.tile_outputs(tile)),
-                    steps.as<float>() + number * share_, share_ * sizeof(float));
-        lutmm_descriptor &d = descriptors_.as<lutmm_descriptor>()[place(i)];
-        d = describe_tile(of, tile, share_, nbw_);
-        d.k = static_cast<std::uint32_t>(k);
-        d.flags |= flags;
-        d.activations = address_of(rows(number));
-        tiles_.submit(place(i), number % at_once * cut_ + tile % cut_, d);
-    }
-    for (std::size_t i = worker.rank(); i < count; i += worker.size())
-        if (tiles_.wait(place(i), worker) == nullptr)
-            return;
-}
-
-void UnitAttention::multiply_keys(std::size_t layer, std::size_t count, Worker &worker)
-{
-    const auto rows = [this](std::size_t number) { return queries(number); };
-    multiply(keys_, key_tiles_, layer, parts_of(count, keys_.share()), head_dim_, rows, query_steps_, 0,
-             worker);
-}
-
-void UnitAttention::multiply_values(std::size_t layer, std::size_t count, Worker &worker)
-{
-    const auto rows = [this](std::size_t number) { return probabilities(number); };
-    multiply(values_, value_tiles_, layer, values_.tiles(), count, rows, steps_, LUTMM_F_ACT_UNSIGNED,
-             worker);
-}
-
-float *UnitAttention::scores(std::size_t row, std::size_t count, float *to)
-{
-    const std::size_t pieces = parts_of(count, keys_.share());
-    for (std::size_t piece = 0; piece < pieces; ++piece) {
-        const std::size_t first = piece * keys_.share(), outputs = keys_.tile_outputs(piece);
-        std::memcpy(to + first, tiles_.results(row / share_ * pieces + piece) + row % share_ * outputs,
-                    std::min(outputs, count - first) * sizeof(float));
-    }
-    return to;
-}
-
-void UnitAttention::results(std::size_t row, float *to) const
-{
-    for (std::size_t piece = 0; piece < values_.tiles(); ++piece) {
-        const std::size_t outputs = values_.tile_outputs(piece);
-        const float *from = tiles_.results(row / share_ * values_.tiles() + piece) + row % share_ * outputs;
-        to = std::copy_n(from, outputs, to);
-    }
 }
 
 // The exponentials of a row's scores, times the scale of each value, rounded to unsigned bytes.
@@ -432,6 +253,157 @@ unsigned char *CodeAttention::record(std::size_t position, unsigned char *to) co
     return to;
 }
 
+// By PIM units: a head's keys, and its values, are a matrix that is cut into tiles.
+class UnitAttention : public CodeAttention
+{
+  public:
+    UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings)
+        : CodeAttention(dimensions, settings), slices_(dimensions.slices),
+          cut_(std::max<std::size_t>(1, slices_ / matrices())), nbw_(settings.unit.nbw),
+          keys_{head_dim_, positions_, bits_, 0, cut_, false, settings.tile_most, settings.row},
+          values_{positions_, head_dim_, bits_, 0, cut_, false, settings.tile_most, settings.row},
+          key_tiles_(layers_ * matrices() * stride(keys_)),
+          value_tiles_(layers_ * matrices() * stride(values_)),
+          descriptors_(matrices() * std::max(keys_.tiles(), values_.tiles()) * sizeof(lutmm_descriptor)),
+          tiles_(descriptors_.size() / sizeof(lutmm_descriptor),
+                 share_ * std::max(keys_.share(), values_.share()), slices_, settings.unit)
+    {
+        if (share_ > kMostBatch) // what a tile has room for
+            fail("--attention is units and %zu heads share keys; allowed are at most %zu", share_,
+                 kMostBatch);
+        begin_scales();
+    }
+
+    void fill(std::size_t, std::uint64_t seed) override
+    {
+        fill_codes(key_tiles_, seed);
+        fill_codes(value_tiles_, seed);
+        begin_scales();
+    }
+    std::string problem() const override { return tiles_.problem(); }
+
+  private:
+    void multiply_keys(std::size_t layer, std::size_t count, Worker &worker) override
+    {
+        const auto rows = [this](std::size_t number) { return queries(number); };
+        multiply(keys_, key_tiles_, layer, parts_of(count, keys_.share()), head_dim_, rows, query_steps_, 0,
+                 worker);
+    }
+    void multiply_values(std::size_t layer, std::size_t count, Worker &worker) override
+    {
+        const auto rows = [this](std::size_t number) { return probabilities(number); };
+        multiply(values_, value_tiles_, layer, values_.tiles(), count, rows, steps_, LUTMM_F_ACT_UNSIGNED,
+                 worker);
+    }
+    float *scores(std::size_t row, std::size_t count, float *to) override
+    {
+        const std::size_t pieces = parts_of(count, keys_.share());
+        for (std::size_t piece = 0; piece < pieces; ++piece) {
+            const std::size_t first = piece * keys_.share(), outputs = keys_.tile_outputs(piece);
+            std::memcpy(to + first, tiles_.results(row / share_ * pieces + piece) + row % share_ * outputs,
+                        std::min(outputs, count - first) * sizeof(float));
+        }
+        return to;
+    }
+    void results(std::size_t row, float *to) const override
+    {
+        for (std::size_t piece = 0; piece < values_.tiles(); ++piece) {
+            const std::size_t outputs = values_.tile_outputs(piece);
+            const float *from =
+                tiles_.results(row / share_ * values_.tiles() + piece) + row % share_ * outputs;
+            to = std::copy_n(from, outputs, to);
+        }
+    }
+    // A key has a code in each row of its tile; a value is a row of every tile.
+    void keep_codes(std::size_t layer, std::size_t number, std::size_t position, const std::int8_t *key,
+                    float key_scale, const std::int8_t *value) override
+    {
+        const Matrix keys = matrix(keys_, key_tiles_, layer, number);
+        const Matrix values = matrix(values_, value_tiles_, layer, number);
+        const std::size_t tile = position / keys_.share(), column = position % keys_.share();
+        scales(keys, tile)[column] = static_cast<float16_t>(key_scale);
+        std::uint8_t *key_row = row(keys, tile, 0);
+        const auto apart = static_cast<std::size_t>(row(keys, tile, 1) - key_row);
+        for (std::size_t k = 0; k < head_dim_; ++k)
+            set_code(key_row + k * apart, column, bits_, key[k]);
+        for (std::size_t i = 0, of = 0; of < values_.tiles(); ++of) {
+            std::uint8_t *value_row = row(values, of, position);
+            for (std::size_t at = 0, outputs = values_.tile_outputs(of); at < outputs; ++at, ++i)
+                set_code(value_row, at, bits_, value[i]);
+        }
+    }
+    // From a head's tiles to the next's.
+    static std::size_t stride(const Shape &shape)
+    {
+        return shape.tile_stride() < shape.row ? apart(shape.tiles_bytes(), shape.row) : shape.tiles_bytes();
+    }
+    // The keys or values of a head, whose tiles lie in slices of their own; where row k of a tile begins, and
+    // the scales of its outputs.
+    Matrix matrix(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t number) const
+    {
+        const std::size_t at = layer * matrices() + number;
+        return {shape, 1, 0, LUTMM_F_CODE_TWOS, 0, {}, {}, {}, tiles.bytes() + at * stride(shape)};
+    }
+    static std::uint8_t *row(const Matrix &of, std::size_t tile, std::size_t k)
+    {
+        const Shape &shape = of.shape;
+        return of.tiles + tile * shape.tile_stride() +
+               k * parts_of(shape.tile_outputs(tile) * shape.wbits, 8);
+    }
+    static float16_t *scales(const Matrix &of, std::size_t tile)
+    {
+        return reinterpret_cast<float16_t *>(of.tiles + tile * of.shape.tile_stride() +
+                                             of.shape.tile_codes());
+    }
+    // All are one number: what a filled cache's codes are worth, and 1 for values, whose scales go with the
+    // inputs.
+    void begin_scales() const
+    {
+        const auto all = [this](const Shape &shape, const Buffer &tiles, float scale) {
+            for (std::size_t number = 0; number < layers_ * matrices(); ++number)
+                for (std::size_t tile = 0; tile < shape.tiles(); ++tile)
+                    std::fill_n(scales(matrix(shape, tiles, 0, number), tile), shape.share(),
+                                static_cast<float16_t>(scale));
+        };
+        all(keys_, key_tiles_, 1.0f / most_);
+        all(values_, value_tiles_, 1.0f);
+    }
+    // Works out `pieces` tiles of every matrix with all threads: rows(matrix) of k numbers, worth `steps`.
+    template <class Rows>
+    void multiply(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t pieces,
+                  std::size_t k, Rows &&rows, const Buffer &steps, std::uint8_t flags, Worker &worker)
+    {
+        // Each matrix on `cut_` slices, as many at a time as there are slices for. A full queue holds the
+        // thread that rings for it, so a thread's tiles, of all matrices in turn, go to other slices than its
+        // neighbours'.
+        const std::size_t at_once = std::min(matrices(), slices_ / cut_), count = matrices() * pieces;
+        const auto place = [&](std::size_t i) { return i % matrices() * pieces + i / matrices(); };
+        for (std::size_t i = worker.rank(); i < count; i += worker.size()) {
+            const std::size_t number = i % matrices(), tile = i / matrices();
+            const Matrix of = matrix(shape, tiles, layer, number);
+            std::memcpy(reinterpret_cast<unsigned char *>(scales(of, tile)) +
+                            shape.tile_scale_bytes(shape.tile_outputs(tile)),
+                        steps.as<float>() + number * share_, share_ * sizeof(float));
+            lutmm_descriptor &d = descriptors_.as<lutmm_descriptor>()[place(i)];
+            d = describe_tile(of, tile, share_, nbw_);
+            d.k = static_cast<std::uint32_t>(k);
+            d.flags |= flags;
+            d.activations = address_of(rows(number));
+            tiles_.submit(place(i), number % at_once * cut_ + tile % cut_, d);
+        }
+        for (std::size_t i = worker.rank(); i < count; i += worker.size())
+            if (tiles_.wait(place(i), worker) == nullptr)
+                return;
+    }
+
+    // A matrix is cut for as many slices as there are for each (`sailsim.sim.step.gemv_times.share_slices`).
+    std::size_t slices_, cut_;
+    std::uint8_t nbw_;
+    Shape keys_, values_;
+    Buffer key_tiles_, value_tiles_, descriptors_;
+    Tiles tiles_;
+};
+
 // By dot products. Keys lie position after position, padded to 16 numbers. Values lie by 16 outputs, of each
 // the positions in fours, and are 128 more than their codes: a dot product has one sign on both sides.
 class DotAttention : public CodeAttention
@@ -503,79 +475,74 @@ class DotAttention : public CodeAttention
     {
         std::copy_n(mixed_values_.as<float>() + row * padded_, head_dim_, to);
     }
+    // Four positions at a time; their sums are put together lane by lane.
     template <int Rows>
-    void run_of_keys(const std::int8_t *queries, std::size_t row, std::size_t at, std::size_t first);
+    __attribute__((noinline)) void run_of_keys(const std::int8_t *queries, std::size_t row, std::size_t at,
+                                               std::size_t first)
+    {
+        const std::int8_t *key = keys_.as<std::int8_t>() + (at + first) * padded_;
+        for (std::size_t position = first; position < first + kPositions; position += 4, key += 4 * padded_) {
+            int32x4_t sums[Rows][4] = {};
+            for (std::size_t j = 0; j < padded_; j += kChunk) {
+                __builtin_prefetch(key + kPrefetchBytes + 4 * j, 0, 0);
+                int8x16_t bytes[4];
+                for (std::size_t p = 0; p < 4; ++p)
+                    bytes[p] = vld1q_s8(key + p * padded_ + j);
+                for (int i = 0; i < Rows; ++i) {
+                    const int8x16_t query = vld1q_s8(queries + static_cast<std::size_t>(i) * padded_ + j);
+                    for (std::size_t p = 0; p < 4; ++p)
+                        sums[i][p] = vdotq_s32(sums[i][p], bytes[p], query);
+                }
+            }
+            const float32x4_t scale = vld1q_f32(key_scales_.as<float>() + at + position);
+            for (std::size_t i = 0; i < Rows; ++i) {
+                const int32x4_t sum =
+                    vpaddq_s32(vpaddq_s32(sums[i][0], sums[i][1]), vpaddq_s32(sums[i][2], sums[i][3]));
+                vst1q_f32(
+                    scores_.as<float>() + (row + i) * room_ + position,
+                    vmulq_n_f32(vmulq_f32(vcvtq_f32_s32(sum), scale), query_steps_.as<float>()[row + i]));
+            }
+        }
+    }
     template <int Rows>
-    void run_of_values(const std::uint8_t *probabilities, std::size_t count, const std::uint8_t *values,
-                       std::size_t row, std::size_t first);
+    __attribute__((noinline)) void run_of_values(const std::uint8_t *probabilities, std::size_t count,
+                                                 const std::uint8_t *values, std::size_t row,
+                                                 std::size_t first)
+    {
+        uint32x4_t sums[Rows][4] = {};
+        for (std::size_t position = 0; position < count; position += kChunk, values += 4 * 64) {
+            uint8x16_t weights[Rows];
+            for (std::size_t i = 0; i < Rows; ++i)
+                weights[i] = vld1q_u8(probabilities + i * count + position);
+            unroll<4>([&](auto four) {
+                __builtin_prefetch(values + kPrefetchBytes + 64 * four, 0, 0);
+                for (std::size_t part = 0; part < 4; ++part) {
+                    const uint8x16_t bytes = vld1q_u8(values + 64 * four + 16 * part);
+                    for (int i = 0; i < Rows; ++i)
+                        sums[i][part] = vdotq_laneq_u32(sums[i][part], bytes, weights[i], four);
+                }
+            });
+        }
+        for (std::size_t i = 0; i < Rows; ++i)
+            for (std::size_t part = 0; part < 4; ++part) {
+                const int32x4_t sum = vsubq_s32(
+                    vreinterpretq_s32_u32(sums[i][part]),
+                    vdupq_n_s32(static_cast<std::int32_t>(128 * sums_.as<std::uint32_t>()[row + i])));
+                vst1q_f32(mixed_values_.as<float>() + (row + i) * padded_ + first + 4 * part,
+                          vmulq_n_f32(vcvtq_f32_s32(sum), steps_.as<float>()[row + i]));
+            }
+    }
 
     std::size_t room_;
     Buffer keys_, values_, key_scales_, scores_, mixed_values_;
 };
 
-// Four positions at a time; their sums are put together lane by lane.
-template <int Rows>
-__attribute__((noinline)) void DotAttention::run_of_keys(const std::int8_t *queries, std::size_t row,
-                                                         std::size_t at, std::size_t first)
-{
-    const std::int8_t *key = keys_.as<std::int8_t>() + (at + first) * padded_;
-    for (std::size_t position = first; position < first + kPositions; position += 4, key += 4 * padded_) {
-        int32x4_t sums[Rows][4] = {};
-        for (std::size_t j = 0; j < padded_; j += kChunk) {
-            __builtin_prefetch(key + kPrefetchBytes + 4 * j, 0, 0);
-            int8x16_t bytes[4];
-            for (std::size_t p = 0; p < 4; ++p)
-                bytes[p] = vld1q_s8(key + p * padded_ + j);
-            for (int i = 0; i < Rows; ++i) {
-                const int8x16_t query = vld1q_s8(queries + static_cast<std::size_t>(i) * padded_ + j);
-                for (std::size_t p = 0; p < 4; ++p)
-                    sums[i][p] = vdotq_s32(sums[i][p], bytes[p], query);
-            }
-        }
-        const float32x4_t scale = vld1q_f32(key_scales_.as<float>() + at + position);
-        for (std::size_t i = 0; i < Rows; ++i) {
-            const int32x4_t sum =
-                vpaddq_s32(vpaddq_s32(sums[i][0], sums[i][1]), vpaddq_s32(sums[i][2], sums[i][3]));
-            vst1q_f32(scores_.as<float>() + (row + i) * room_ + position,
-                      vmulq_n_f32(vmulq_f32(vcvtq_f32_s32(sum), scale), query_steps_.as<float>()[row + i]));
-        }
-    }
-}
-
-template <int Rows>
-__attribute__((noinline)) void DotAttention::run_of_values(const std::uint8_t *probabilities,
-                                                           std::size_t count, const std::uint8_t *values,
-                                                           std::size_t row, std::size_t first)
-{
-    uint32x4_t sums[Rows][4] = {};
-    for (std::size_t position = 0; position < count; position += kChunk, values += 4 * 64) {
-        uint8x16_t weights[Rows];
-        for (std::size_t i = 0; i < Rows; ++i)
-            weights[i] = vld1q_u8(probabilities + i * count + position);
-        unroll<4>([&](auto four) {
-            __builtin_prefetch(values + kPrefetchBytes + 64 * four, 0, 0);
-            for (std::size_t part = 0; part < 4; ++part) {
-                const uint8x16_t bytes = vld1q_u8(values + 64 * four + 16 * part);
-                for (int i = 0; i < Rows; ++i)
-                    sums[i][part] = vdotq_laneq_u32(sums[i][part], bytes, weights[i], four);
-            }
-        });
-    }
-    for (std::size_t i = 0; i < Rows; ++i)
-        for (std::size_t part = 0; part < 4; ++part) {
-            const int32x4_t sum =
-                vsubq_s32(vreinterpretq_s32_u32(sums[i][part]),
-                          vdupq_n_s32(static_cast<std::int32_t>(128 * sums_.as<std::uint32_t>()[row + i])));
-            vst1q_f32(mixed_values_.as<float>() + (row + i) * padded_ + first + 4 * part,
-                      vmulq_n_f32(vcvtq_f32_s32(sum), steps_.as<float>()[row + i]));
-        }
-}
-
 } // namespace
 
-std::unique_ptr<Attention> attention_over_codes(const Dimensions &dimensions,
-                                                const AttentionSettings &settings)
+std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const AttentionSettings &settings)
 {
+    if (settings.bits > 8)
+        return std::make_unique<FloatAttention>(dimensions, settings);
     if (settings.on_units)
         return std::make_unique<UnitAttention>(dimensions, settings);
     return std::make_unique<DotAttention>(dimensions, settings);
