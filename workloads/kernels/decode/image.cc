@@ -306,15 +306,10 @@ void Image::read_matrix(std::size_t i, const FileMatrix &record)
     require("the tiles of " + name, record.tiles, 0, 1);
     require("row of " + name, record.row, 0, kMostElements);
     require("row modulo 64 of " + name, record.row % kLine, 0, 0);
-    const auto [k, n] = size_of(dimensions_, kind);
-    const Shape shape{k,
-                      n,
-                      record.wbits,
-                      record.group_size,
-                      dimensions_.slices,
-                      record.minimum != 0,
-                      dimensions_.tile_most,
-                      record.row};
+    const Dimensions &d = dimensions_;
+    const auto [k, n] = size_of(d, kind);
+    const bool minimum = record.minimum != 0;
+    const Shape shape{k, n, record.wbits, record.group_size, d.slices, minimum, d.tile_most, record.row};
     // int8 activations, 32-bit accumulators: as a unit refuses what could wrap.
     constexpr std::int64_t most = 0x7fffffff, largest_activation = 128;
     const auto block = static_cast<std::int64_t>(shape.block());

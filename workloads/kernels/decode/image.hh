@@ -146,8 +146,8 @@ class Image
     std::string path_;
     bool mapped_;
     unsigned char *data_ = nullptr;
-    std::size_t size_ = 0,
-                taken_ = 0; // bytes of the file, and of the tensors so far with what is before them
+    // Bytes of the file, and of the tensors so far with what is before them.
+    std::size_t size_ = 0, taken_ = 0;
     Dimensions dimensions_{};
     std::vector<Matrix> matrices_;
     const float *norms_ = nullptr;
