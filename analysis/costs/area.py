@@ -9,11 +9,11 @@ the die. All slices are alike, so the share of the LLC is also that of a slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, log2
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from sailsim.analysis.costs.constants import ConstantSet, NotModelledError, charge_value
 from sailsim.base.errors import SailsimError
@@ -137,20 +137,14 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     return Area(parts, system.llc.slices.whole, bases)
 
 
-class AreaOverhead(NamedTuple):
-    """Added area by one of `COUNTED` over one of `BASES`.
+def area_overheads(
+    system: System, wbits: int = 4, target: float = 0.02
+) -> dict[tuple[str, str], tuple[float, float | None]]:
+    """Every reading of the paper's area overhead for a server, by a key of `COUNTED` and one of `BASES`.
 
-    A slice with ``arrays`` arrays would have the target share; None where the unit exceeds it without any.
+    A reading is the share of added area, and the arrays with which a slice would have the ``target`` share:
+    None where the unit exceeds it without any. Raises as `area`.
     """
-
-    counted: str
-    base: str
-    share: float
-    arrays: float | None
-
-
-def area_overheads(system: System, wbits: int = 4, target: float = 0.02) -> Iterator[AreaOverhead]:
-    """Every reading of the paper's area overhead for a server; raises as `area`."""
     pim = system.require_pim()
 
     def with_arrays(count: int) -> Area:
@@ -159,8 +153,10 @@ def area_overheads(system: System, wbits: int = 4, target: float = 0.02) -> Iter
         return area(system.model_copy(update={"pim": other}), wbits=wbits)
 
     whole, none, one = area(system, wbits=wbits), with_arrays(0), with_arrays(1)
+    overheads: dict[tuple[str, str], tuple[float, float | None]] = {}
     for counted, base in product(COUNTED, BASES):
         least = none.added_mm2(counted)
         spare = target * whole.bases[base] - least
         arrays = None if spare < 0 else spare / (one.added_mm2(counted) - least)
-        yield AreaOverhead(counted, base, whole.share(counted, base), arrays)
+        overheads[counted, base] = whole.share(counted, base), arrays
+    return overheads

@@ -222,9 +222,9 @@ def _unmeasured(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
 def _remark(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
     """Speedup at the ends of the runner's interval, date of the prices, or arrays of the claimed area."""
     if metric.metric == "area_share":
-        bases = area_overheads(stored.system, target=claim.value / 100)
-        own = next(each for each in bases if (each.counted, each.base) == (metric.counted, metric.base))
-        gives = "none" if own.arrays is None else f"{own.arrays:.1f} arrays"
+        overheads = area_overheads(stored.system, target=claim.value / 100)
+        _, arrays = overheads[str(metric.counted), str(metric.base)]
+        gives = "none" if arrays is None else f"{arrays:.1f} arrays"
         return f"{gives} a slice would give {claim.value:g} %"
     if metric.runner is None:
         return ""

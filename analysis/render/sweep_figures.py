@@ -506,12 +506,13 @@ def area(study: SweepStudy) -> Figure:
     system = load_system(str(study.results.reference["system"]))
     require_points(system.has_pim, "The hardware overhead", "a machine with SAIL's units")
     try:
-        readings = list(area_overheads(system))
+        readings = area_overheads(system)
         whole = area_of(system, AreaConstants.synthesised()).share("all of the unit", "LLC and cores")
     except NotModelledError as why:
         raise MissingPointsError(str(why)) from None
-    rows = pd.DataFrame({"share": [100 * each.share for each in readings], "at": range(len(readings))})
-    places = FigureAxis.of_names([f"{reading.counted}, of {reading.base}" for reading in readings])
+    percents = [100 * share for share, _ in readings.values()]
+    rows = pd.DataFrame({"share": percents, "at": range(len(readings))})
+    places = FigureAxis.of_names([f"{counted}, of {base}" for counted, base in readings])
     share = FigureAxis("share", "added area, %", limits=(0, None))
     return Figure(
         "Hardware overhead, by what is counted",
