@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources.abc import Traversable
+from io import StringIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -89,11 +91,10 @@ def _remove_stale(path: Path) -> None:
 def is_alive(process: int) -> bool:
     """Whether a process with this number runs on this computer."""
     try:
-        os.kill(process, 0)
+        with suppress(PermissionError):  # another user's
+            os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True  # another user's
     return True
 
 
@@ -117,6 +118,15 @@ def write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         file.write(content)
+
+
+def write_csv(path: Path, names: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a table of some columns as a CSV file that appears whole, and the folders above it."""
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(names)
+    table.writerows(rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def _sync_folder(path: Path) -> None:

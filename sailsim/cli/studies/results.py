@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from io import StringIO
 from pathlib import Path
 
 import click
 
 from sailsim.analysis.runs.columns import columns_of
 from sailsim.analysis.studies.result_folder import ResultFolder, flat, inventory
-from sailsim.base.atomic import write_whole
+from sailsim.base.atomic import write_csv
 from sailsim.base.errors import SailsimError
 from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
@@ -74,15 +72,10 @@ def show(folder: Path, where: str, columns: str, rows: int, out: Path | None, wi
     results, selected = ResultFolder(folder), _names(columns)
     names, records = results.records(where, selected)
     if out is not None:
-        text = StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(names)
-        table.writerows([flat(value) for value in record.values()] for record in records)
-        content = text.getvalue().encode()
-        write_whole(out, content)
-        written = {"path": out, "records": len(records), "columns": names, "bytes": len(content)}
+        write_csv(out, names, (map(flat, record.values()) for record in records))
+        written = {"path": out, "records": len(records), "columns": names, "bytes": out.stat().st_size}
         if not answered(written):
-            echo(f"{out}: {len(records)} records, {len(names)} columns, {len(content):,} bytes")
+            echo(f"{out}: {len(records)} records, {len(names)} columns, {written['bytes']:,} bytes")
         return
     if answered({"folder": folder, "records": records[:rows], "total": len(records)}):
         return

@@ -12,13 +12,12 @@ import csv
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from io import StringIO
 from itertools import product
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from sailsim.base.atomic import write_whole
+from sailsim.base.atomic import write_csv, write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT_BYTES, read_text
 from sailsim.sim.serve.server import StepTime
@@ -200,11 +199,7 @@ def write_profiles(
 
 def _write(path: Path, names: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
     """Write rows whose last column is microseconds."""
-    text = StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow((*names, "time_us"))
-    lines.writerows((*first, f"{us:.9g}") for *first, us in rows)
-    write_whole(path, text.getvalue().encode())
+    write_csv(path, (*names, "time_us"), ((*first, f"{us:.9g}") for *first, us in rows))
 
 
 def _rows(path: Path, names: Sequence[str]) -> list[tuple[str | None, list[float]]]:
