@@ -88,12 +88,9 @@ class SampledOutcomes:
     def system(self, software: Software) -> System | None:
         """The machine's system with a software on its cores; None where it is impossible."""
         if software not in self._systems:
-            try:
-                system = self.machine.system(software)
-            except SailsimError:
-                self._systems[software] = None
-            else:
-                self._systems[software] = system
+            self._systems[software] = None
+            with suppress(SailsimError):
+                system = self._systems[software] = self.machine.system(software)
                 values = tuple(leaf.value for leaf in leaves(system).values())
                 self._steps[software] = self.memo.setdefault(values, {})
         return self._systems[software]
@@ -119,10 +116,9 @@ class SampledOutcomes:
         if key not in steps:
             point = w.point(system.name, self.machine.group_size, prt)
             counted = any(metric.saved == "array_reads" for metric in self.space.paper.sampled.values())
-            try:
+            steps[key] = None
+            with suppress(SailsimError):
                 steps[key] = time_step(system, load_model(w.model), point, (READS,) if counted else ())
-            except SailsimError:
-                steps[key] = None
         return steps[key]
 
     def area_share(self, counted: str, base: str) -> Numbers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,10 @@ def side(text: str) -> RunTable:
 
 
 def _is_model(text: str) -> bool:
-    try:
+    with suppress(SailsimError):
         load_model(text)
-    except SailsimError:
-        return False
-    return True
+        return True
+    return False
 
 
 def against(a: RunTable, b: RunTable) -> list[dict[str, Any]]:

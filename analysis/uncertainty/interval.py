@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import isclose
 from pathlib import Path
@@ -96,10 +97,8 @@ def rate_interval(
     activations = Activations.load(point.activations or None)  # once for all systems
     scale, rates = rate / time_step(system, model, point, (), LAYERS, activations).tokens_per_s, []
     for each in systems:
-        try:
+        with suppress(SailsimError):  # a model that fits the nominal system need not fit this one
             rates.append(scale * time_step(each, model, point, (), LAYERS, activations).tokens_per_s)
-        except SailsimError:  # a model that fits the nominal system need not fit this one
-            continue
     unable = DRAWS - len(rates)
     if len(rates) < FEWEST:
         words = f"{len(rates)} of {DRAWS} machines of prior {prior} can run the point; allowed is {FEWEST}"
@@ -159,10 +158,8 @@ def _population(system: System, choices: frozenset[str], prior: str) -> Populati
             reads = float(changes.get("memory.read_share", system.memory.read_share.value))
             constants = {each: host_constants(fitted, each, reads) for each in {*softwares.values()}}
             changes |= {path: constants[software][path] for path, software in softwares.items()}
-        try:
+        with suppress(ImpossibleMachineError):
             systems.append(priors.that_fits(system, changes, priors.SAMPLED, f"prior {prior}"))
-        except ImpossibleMachineError:
-            continue
     return tuple(systems), tuple(columns)
 
 
