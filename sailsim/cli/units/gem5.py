@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import wraps
+from functools import cached_property, partial, wraps
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -42,8 +42,7 @@ COUNT = r"(?:[2-9]|[1-9]\d{1,17})"
 
 def number(option: str, least: int, most: int, default: int | None, words: str) -> Callable[[F], F]:
     """Option for a whole number in a range."""
-    kind = click.IntRange(least, most)
-    return click.option(option, type=kind, default=default, help=words)
+    return click.option(option, type=click.IntRange(least, most), default=default, help=words)
 
 
 with_gem5 = click.option(
@@ -60,12 +59,12 @@ class Gem5Options:
     out: Path
     timeout: float
 
-    @property
+    @cached_property
     def simulator(self) -> Gem5:
         """Binary with the module. Raises SailsimError for a missing binary or one without the module."""
         return Gem5(self.path)
 
-    @property
+    @cached_property
     def system(self) -> System:
         """System of the machine. Raises SailsimError for a bad name or file."""
         return load_system(self.machine)
@@ -223,7 +222,7 @@ def run(
         output = [json.dumps(line) for line in done.json_lines]
         return {**_columns(done), "program_output": output, "basic_block_vectors": done.basic_block_vectors}
 
-    record = _stored(setup.out, point, options, system, simulator, simulate)
+    record = _stored(setup, point, options, simulate)
     if not answered(record):
         for line in record["program_output"]:
             echo(line)
@@ -265,12 +264,7 @@ def _require_possible(options: Mapping[str, Any], cpu: str, cores: int, units: i
 
 
 def _stored(
-    out: Path,
-    point: Mapping[str, Any],
-    options: Mapping[str, Any],
-    system: System,
-    simulator: Gem5,
-    simulate: Callable[[Path, list[str]], dict[str, Any]],
+    setup: Gem5Options, point: Row, options: Row, simulate: Callable[[Path, list[str]], Record]
 ) -> Record:
     """Record of a run, from the folder of results, or from `simulate` with a folder and the options of gem5's
     script. A run whose checkpoints or vectors are gone is repeated.
@@ -281,13 +275,14 @@ def _stored(
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     point = {**point, "options": shlex.join(words), **_restored(options["restore"])}
     name = sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:12]
-    folder = (out / f"{point['command']}-{name}").resolve()
+    folder = (setup.out / f"{point['command']}-{name}").resolve()
 
     def whole(record: Record) -> bool:
         vectors = [folder / binary.BASIC_BLOCK_VECTORS] if record.get("basic_block_vectors") else []
         return all(path.exists() for path in [*vectors, *map(Path, record["checkpoints"])])
 
-    return run_or_load(out, point, system, simulator, lambda: simulate(folder, words), whole=whole)
+    run = partial(simulate, folder, words)
+    return run_or_load(setup.out, point, setup.system, setup.simulator, run, whole=whole)
 
 
 def _columns(done: Gem5Run) -> dict[str, Any]:
@@ -386,7 +381,7 @@ def replay(
             "phases": [json.dumps(row) for row in phase_times(phases, tiles)],
         }
 
-    record = _stored(setup.out, point, options, system, simulator, simulate)
+    record = _stored(setup, point, options, simulate)
     if not answered(record):
         for line in record["phases"]:
             row = json.loads(line)
