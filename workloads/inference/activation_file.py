@@ -25,7 +25,7 @@ import numpy.typing as npt
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX
-from sailsim.lut_gemv.operands import activation_dtype
+from sailsim.lut_gemv.operands import activation_dtype, check_between
 from sailsim.workloads.model_files.safetensors_file import printable, safe_header, safe_metadata, safe_tensors
 from sailsim.workloads.models.model import ROLES, ModelSpec, Role
 
@@ -99,14 +99,10 @@ class Activations:
     codes: Mapping[Role, npt.NDArray[np.int16]]
     scales: Mapping[Role, npt.NDArray[np.float32]]
     _rounded: dict[tuple[Role, int, bool], npt.NDArray[Any]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
+        default_factory=dict, init=False, repr=False
     )
-    _orders: dict[int, npt.NDArray[np.int64]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    _places: dict[tuple[int, int], list[int]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _orders: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False)
+    _places: dict[tuple[int, int], list[int]] = field(default_factory=dict, init=False, repr=False)
 
     @staticmethod
     def load(path: str | Path | None = None) -> Activations:
@@ -216,8 +212,7 @@ class Activations:
 
     def _codes(self, role: Role, abits: int, signed: bool) -> npt.NDArray[Any]:
         """Captured codes of a role rounded to ``abits`` bits, cached."""
-        if not 1 <= abits <= ABITS_MAX:
-            raise SailsimError(f"abits is {abits!r}; allowed is 1..{ABITS_MAX}.")
+        check_between("abits", abits, 1, ABITS_MAX)
         key = (role, abits, signed)
         if key not in self._rounded:
             codes = self._of(self.codes, role)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.operands import block_slices
+from sailsim.lut_gemv.operands import block_slices, check_between
 from sailsim.lut_gemv.quantize import quantization_levels, quantize_weights
 from sailsim.workloads.inference.decoder import Decoder, Floats, LinearLayers, UnitAttention, rounded_cache
 from sailsim.workloads.inference.decoder import attention as core_attention
@@ -136,8 +136,7 @@ def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.ND
     Raises SailsimError if the text is too short.
     """
     for name, value, least, most in (("chunks", chunks, 2, 4096), ("length", length, 2, MAX_LENGTH)):
-        if not least <= value <= most:
-            raise SailsimError(f"{name} is {value!r}; allowed is {least}..{most}.")
+        check_between(name, value, least, most)
     tokenizer = Tokenizer(model)
     tokens = tokenizer.encode(text)
     if len(tokens) < chunks * length:

@@ -11,10 +11,10 @@ from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
 from sailsim.cli.common.path_option import PathOption
 from sailsim.cli.common.table import echo, say
-from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.inference.activation_file import CODE_MAX, Activations
 from sailsim.workloads.inference.capture import capture
 from sailsim.workloads.inference.tokenizer import token_numbers
-from sailsim.workloads.models.model import ROLES
+from sailsim.workloads.models.model import ROLES, Role
 
 
 @click.command(cls=Command)
@@ -47,28 +47,21 @@ def activations(path: Path | None, out: Path | None, **given: Any) -> None:
 
 
 def _print(captured: Activations, path: Path | None) -> None:
-    roles = {
-        role: {
-            "layers": captured.codes[role].shape[0],
-            "tokens": captured.codes[role].shape[1],
-            "width": captured.codes[role].shape[2],
-            # Ratio of a row's largest value to its root mean square, the range of symmetric rounding.
-            "peak_over_rms": float(
-                np.mean(32767 / np.sqrt(np.mean(np.square(captured.codes[role], dtype=np.float64), axis=-1)))
-            ),
-        }
-        for role in ROLES
-    }
-    if answered(
-        {"id": captured.id, "path": path, "layers": captured.layers, "roles": roles, "meta": captured.meta}
-    ):
+    roles: dict[Role, dict[str, Any]] = {}
+    for role in ROLES:
+        codes = captured.codes[role]
+        roles[role] = dict(zip(("layers", "tokens", "width"), codes.shape, strict=True))
+        # Ratio of a row's largest value to its root mean square, the range of symmetric rounding.
+        rms = np.sqrt(np.mean(np.square(codes, dtype=np.float64), axis=-1))
+        roles[role]["peak_over_rms"] = float(np.mean(CODE_MAX / rms))
+    meta, layers = captured.meta, captured.layers
+    if answered({"id": captured.id, "path": path, "layers": layers, "roles": roles, "meta": meta}):
         return
-    meta = captured.meta
     indent = " " * 9
     say(f"{captured.id}, captured {meta['date']} by sailsim {meta['version']}", indent)
     say(f"model    {meta['file']}, sha256 {meta['sha256']}", indent)
     say(f"text     {meta['text'] if meta['text'] is not None else '(token numbers)'}", indent)
-    blocks = ", ".join(map(str, captured.layers))
+    blocks = ", ".join(map(str, layers))
     say(f"tokens   {len(meta['tokens'])}, kept {len(meta['positions'])}; blocks {blocks}", indent)
     for role, shape in roles.items():
         echo(
