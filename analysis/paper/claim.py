@@ -208,7 +208,7 @@ class Paper(FrozenModel):
     fact: Listed[PaperFact] = ()
 
     @model_validator(mode="after")
-    def _runners_are_known(self) -> Self:
+    def _is_consistent(self) -> Self:
         allowed = [*runner_names(), *self.against]
         for claim in self.claim:
             for metric in claim.metric:
@@ -218,10 +218,6 @@ class Paper(FrozenModel):
                     f"unknowns is {self.unknowns!r}, but the primary metric of claim {claim.name} is of "
                     "stores alone; allowed is SAIL's whole step over a runner that ships and somebody ran"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _names_are_different(self) -> Self:
         names = [claim.name for claim in self.claim]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:

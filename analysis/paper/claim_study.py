@@ -97,15 +97,10 @@ def records_of(
 
 
 def answers_of(
-    study: Study,
-    questions: Mapping[str, Any],
-    answer: Callable[[Any], Any],
-    group: str,
-    scope: str,
-    what: str,
+    study: Study, questions: Mapping[str, Any], answer: Callable[[Any], Any], *words: str
 ) -> dict[str, Any]:
-    """The answer to each question, as JSON, by its name; otherwise as `records_of`."""
-    records = records_of(study, questions, partial(_one_answer, answer), group, scope, what)
+    """The answer to each question, as JSON, by its name; ``words`` and all else are those of `records_of`."""
+    records = records_of(study, questions, partial(_one_answer, answer), *words)
     return {name: record["answer"] for name, record in zip(questions, records, strict=True)}
 
 

@@ -430,16 +430,6 @@ def attention_on_units(
     return all_ops
 
 
-def key_format(model: ModelSpec) -> TensorFormat:
-    """Format of keys as the scores' matrix: a token's scale is that of its output."""
-    return uniform_format(model.kv_bits, model.head_dim).base
-
-
-def value_format(model: ModelSpec) -> TensorFormat:
-    """Format of values as a matrix: one block, whose scale is 1."""
-    return uniform_format(model.kv_bits, 0).base
-
-
 def _cache_write(op: Op, model: ModelSpec, context: int, line: int, queries: int) -> Op:
     """Rounding of new keys and values, and their write into the cache."""
     heads = op.batch // queries * model.n_kv_heads
@@ -489,10 +479,12 @@ def _chunk_attention(
         (SOFTMAX_FLOPS + SCALE_FLOPS + ROUND_FLOPS) * pairs,
         SCALE_BYTES * heads * seen,
     )
+    # Keys have a scale a token, which is that of its output. Values are one block, whose scale is 1.
+    keys, values = (uniform_format(model.kv_bits, size).base for size in (model.head_dim, 0))
     return [
-        product("attn_scores", model.head_dim, seen, key_format(model)),
+        product("attn_scores", model.head_dim, seen, keys),
         replace(softmax, kind="softmax", k=rows * tokens, n=pairs),
-        product("attn_values", seen, model.d_value // model.n_kv_heads, value_format(model)),
+        product("attn_values", seen, model.d_value // model.n_kv_heads, values),
         _elementwise(prefix + "attn_mix", op.layer, op.batch, 2 * mixed, ROUND_FLOPS * mixed, 0.0),
     ]
 

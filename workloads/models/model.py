@@ -294,14 +294,9 @@ class ModelSpec(ShortRepr):
     def _ffn(self, suffix: str, width: int, fused: bool) -> list[_MatrixShape]:
         """Matrices of a feed-forward network of an inner width."""
         d = self.d_model
-        shapes: list[_MatrixShape] = []
-        if fused:
-            shapes.append((f"ffn_up{suffix}", "ffn_in", d, 2 * width))
-        else:
-            if self.gated_ffn:
-                shapes.append((f"ffn_gate{suffix}", "ffn_in", d, width))
-            shapes.append((f"ffn_up{suffix}", "ffn_in", d, width))
-        return [*shapes, (f"ffn_down{suffix}", "ffn_out", width, d)]
+        gated, up = self.gated_ffn and not fused, 2 * width if fused else width
+        gate: list[_MatrixShape] = [(f"ffn_gate{suffix}", "ffn_in", d, width)] if gated else []
+        return [*gate, (f"ffn_up{suffix}", "ffn_in", d, up), (f"ffn_down{suffix}", "ffn_out", width, d)]
 
     @property
     def head(self) -> Linear:
@@ -325,9 +320,8 @@ class ModelSpec(ShortRepr):
     def n_params(self) -> int:
         """Number of parameters; a tied embedding counts once."""
         embedding = 0 if self.tied_embeddings else self.vocab * self.d_model
-        return (
-            sum(linear.params for linear in self.linears()) + embedding + self.norm_params + self.extra_params
-        )
+        matrices = sum(linear.params for linear in self.linears())
+        return matrices + embedding + self.norm_params + self.extra_params
 
     @property
     def active_params(self) -> int:
