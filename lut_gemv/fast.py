@@ -71,8 +71,7 @@ def lut_gemv_blocks(
     operands.check_equal_k(x.shape[1], len(w))
     check_accumulator(code, abits, signed, x.shape[1], operands.ACCUMULATOR_BITS)
     packed = _core.PackedWeights(w, code.wbits, code.values)
-    sums: NDArray[np.int64] = _core.lut_gemv(x, packed, abits, signed, nbw, group_size, threads)
-    return sums
+    return _core.lut_gemv(x, packed, abits, signed, nbw, group_size, threads)
 
 
 def pattern_profile(
@@ -91,8 +90,7 @@ def pattern_profile(
     """
     operands.check_between("threads", threads, 1, operands.THREADS_MAX)
     x = operands.checked_activations(x, abits, signed, nbw, group_size)
-    entries = prt.effective_entries
-    return _core.pattern_profile(x, abits, nbw, group_size, entries, prt.policy, threads)
+    return _core.pattern_profile(x, abits, nbw, group_size, prt.effective_entries, prt.policy, threads)
 
 
 def scaled_product(
@@ -137,5 +135,4 @@ def scaled_product(
     scale_bits = np.ascontiguousarray(scale).view(np.uint16)
     minimum_bits = None if minimum is None else np.ascontiguousarray(minimum).view(np.uint16)
     weights = codes, code.wbits, code.values, group_size, scale_bits, minimum_bits
-    y: NDArray[np.float32] = _core.scaled_product(x.astype(np.int16), act_scale, *weights, threads)
-    return y
+    return _core.scaled_product(x.astype(np.int16), act_scale, *weights, threads)

@@ -195,8 +195,7 @@ def read_requests(path: str | Path) -> tuple[Request, ...]:
     where = f"requests {path}"
     shipped = SHIPPED.get(str(path))
     file = Path(path) if shipped is None else files(__package__) / "data" / shipped
-    text = read_text(file, "requests", MOST_BYTES)
-    fields, rows = _rows(text, where)
+    fields, rows = _rows(read_text(file, "requests", MOST_BYTES), where)
     requests: list[Request] = []
     begin: float | None = None
     for line, row in rows:

@@ -130,13 +130,12 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     """One runner's record without the point, its comparison, and joules of a token."""
     entry = {name: value for name, value in row.items() if name not in {*POINT, *_SAME, "runner"}}
     tokens, joules = tokens_of(row), row["energy_j"]
-    entry |= {
+    return entry | {
         "cores": row["cores"] and int(row["cores"]),
         "j_per_token": quotient(joules, tokens),
         **{f"j_per_token_{end}": quotient(row[f"energy_{end}_j"], tokens) for end in ("low", "high")},
         "power_w": quotient(joules, row["step_s"]),
     }
-    return entry
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -156,8 +155,7 @@ def comparisons(
     both pay in one way. Their median and ends are those of `ratio_interval`, for dollars at the nominal
     price. ``paid`` says in words what ``usd_per_hour`` pays for. None where a row has no rate or no price.
     """
-    costs = [dollars.dollars(row, price_list, constants) for row in rows]
-    pairs = list(zip(rows, costs, strict=True))
+    pairs = [(row, dollars.dollars(row, price_list, constants)) for row in rows]
     ours = [{**row, **cost} for row, cost in pairs if _is_sail(row)]
     partners = {row["host_software"]: row for row in reversed(ours)}
     nominal: Mapping[str, Any] = next((row for row in ours if row["runner"] == SAIL), {})
@@ -171,8 +169,7 @@ def comparisons(
         interval = dict.fromkeys(INTERVAL_COLUMNS) if speedup is None else ratio_interval(sail, row)
         for end, ratio in interval.items():
             ratios |= {f"speedup_{end}": ratio, f"{_USD}_{end}": quotient(ratio, dearer)}
-        of = None if speedup is None else sail["runner"]
-        found.append(cost | ratios | {"speedup_of": of})
+        found.append(cost | ratios | {"speedup_of": None if speedup is None else sail["runner"]})
     return found
 
 

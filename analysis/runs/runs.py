@@ -402,9 +402,7 @@ class Run:
         return self.point.as_dict() | own | {"fits": self.fits}
 
 
-COLUMNS = tuple(
-    [f.name for f in fields(Point)] + [f.name for f in fields(Run) if f.name != "point"] + ["fits"]
-)
+COLUMNS = (*(f.name for f in (*fields(Point), *fields(Run)) if f.name != "point"), "fits")
 """Columns of a record, in their order."""
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -70,10 +70,8 @@ def serve(
     """
     where = Point(model="llama-3.1-8b", threads=64) if point is None else point
     check_type("point", where, Point, "is a Point")
-    if runners is None:
-        runners = serving_runners()
-    else:
-        runners = items_of_type("runners", runners, cast(Any, (Runner, ProfileBundle)), RUNNERS)
+    kinds: Any = (Runner, ProfileBundle)
+    chosen = serving_runners() if runners is None else items_of_type("runners", runners, kinds, RUNNERS)
     deployment, level = deployment or Deployment(), level or ServiceLevel()
     listed = prices() if price_list is None else price_list
     if type(seed) is not int or not 0 <= seed < SEEDS:
@@ -103,7 +101,7 @@ def serve(
         except SailsimError as error:
             return empty | {"reason": str(error)}
 
-    rows = _rows(runners, row_of, folder, inputs, where)
+    rows = _rows(chosen, row_of, folder, inputs, where)
     answer = {"point": where.as_dict(), "level": str(level), "requests": len(requests), "machines": rows}
     return answer if load is None else answer | {"fleet": fleet_for(load, rows, requests)}
 

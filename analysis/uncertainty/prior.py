@@ -142,8 +142,7 @@ class Workload(FrozenModel):
 
     def point(self, system: str, group_size: int, prt: bool = True) -> Point:
         """The point to be simulated; ``system`` may be a name without a file."""
-        names = ("model", "wbits", "batch", "threads", "context")
-        own = {name: getattr(self, name) for name in names}
+        own = {name: getattr(self, name) for name in ("model", "wbits", "batch", "threads", "context")}
         return Point(group_size=group_size, prt=prt, **own).having(system=system)
 
 

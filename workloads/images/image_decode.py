@@ -58,9 +58,8 @@ class ImageDecoder:
 
     def logits(self, tokens: Sequence[int]) -> Floats:
         """Decode one token of each sequence; logits of the next ones, (batch, vocab)."""
-        x = self.step(tokens)
-        head = self._rounded(self._norm(x, self.image.norms[-1]))
-        return self._multiplied(head, "head")
+        x = self._norm(self.step(tokens), self.image.norms[-1])
+        return self._multiplied(self._rounded(x), "head")
 
     def step(self, tokens: Sequence[int]) -> Floats:
         """Decode one token of each sequence; the output of the last block, (batch, d_model)."""

@@ -570,14 +570,13 @@ def _by_index(folder: Path, where: str, index: dict[str, Any]) -> list[StoredTen
         raise SailsimError(
             f"{where}: weight_map of {INDEX} is no table of 1..{MAX_TENSORS} tensors; allowed is one."
         )
-    files: dict[str, None] = {}
     for name, file in places.items():
         if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
             raise SailsimError(
                 f"{where}: {INDEX} has {printable(name)} in {printable(repr(file))}; allowed is a "
                 "safetensors file of the folder."
             )
-        files[file] = None
+    files = dict.fromkeys(places.values())
     if len(files) > MAX_SHARDS:
         raise SailsimError(f"{where}: {INDEX} names {len(files)} files; allowed are {MAX_SHARDS}.")
     stored = {file: safe_tensors(folder / file) for file in files}

@@ -122,6 +122,8 @@ def _print_reached(rows: list[dict[str, Any]], target: float) -> None:
 
 def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
     point, runs = answer["point"], answer["runs"]
+    prefill = point["phase"] == "prefill"
+    length = f"prefill of {point['prompt']} tokens" if prefill else f"context {point['context']}"
     types = next(iter(runs.values()))["types"]
     substrate = f", substrate {point['substrate']}" if point["substrate"] else ""
     places = [run["converted"] for run in runs.values() if run["converted"]]
@@ -129,7 +131,7 @@ def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
     say(
         f"{point['model']}, {weights} ({types}), {point['abits']}-bit activations, batch {point['batch']}, "
-        f"{_tokens(point)}, {_cache(point)}{point['threads']} threads, on {point['system']}"
+        f"{length}, {_cache(point)}{point['threads']} threads, on {point['system']}"
         f"{substrate}{conversion}",
         "",
     )
@@ -139,15 +141,8 @@ def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
     if cost:
         print_dollars(answer)
         return
-    print_runs(runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
+    print_runs(runs, prefill=prefill, tokens=tokens_of(point), wide=wide)
     print_notes(answer, wide)
-
-
-def _tokens(point: dict[str, Any]) -> str:
-    """Number of tokens of a step, in words."""
-    if point["phase"] == "prefill":
-        return f"prefill of {point['prompt']} tokens"
-    return f"context {point['context']}"
 
 
 def _cache(point: dict[str, Any]) -> str:

@@ -213,8 +213,7 @@ def _print_energy(tokens: float, runs: Runs) -> None:
     ends = ([_millijoules(entry[f"j_per_token_{end}"]) for end in ("low", "high")] for entry in used.values())
     rows.append(["range", *("..".join(dict.fromkeys(pair)) for pair in ends)])
     rows.append(["mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values())])
-    names = ("mJ a token", *used)
-    print_numbers(names, rows)
+    print_numbers(("mJ a token", *used), rows)
     gpus = {n: e for n, e in runs.items() if e["kind"] == "gpu" and e["energy_high_j"] is not None}
     bounds = ", ".join(f"{name} {1e3 * entry['j_per_token_high']:.0f}" for name, entry in gpus.items())
     if bounds:

@@ -282,11 +282,8 @@ class Server:
         self.computed += len(batch.answers)
         self.load += len(generating)
         finished = [state for state in generating if state.generated == state.output]
-        moving = (
-            [state for state in generating if state.generated < state.output]
-            if self.role == "prompts"
-            else []
-        )
+        reads = self.role == "prompts"
+        moving = [state for state in generating if reads and state.generated < state.output]
         if finished or moving:
             gone = {state.index for state in (*finished, *moving)}
             self.running = [state for state in self.running if state.index not in gone]

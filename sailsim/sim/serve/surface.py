@@ -75,8 +75,7 @@ class StepSurface:
         """
         rows, chunks = len(decode_contexts), tuple(Chunk(*each) for each in prefill)
         if not chunks and rows:
-            windowed = self._windowed
-            keys = self._sums(_grouped(decode_contexts))[2] if windowed else sum(decode_contexts)
+            keys = self._sums(_grouped(decode_contexts))[2] if self._windowed else sum(decode_contexts)
             return self.decoding(rows, keys)
         on_cores = inf
         if self._query.prefill != "units" and chunks:
