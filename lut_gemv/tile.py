@@ -117,8 +117,7 @@ class Tile(ShortRepr):
     @property
     def widths(self) -> dict[str, Any]:
         """Arguments of products and profiles: ``abits, signed, nbw, group_size``."""
-        activations = {"abits": self.abits, "signed": self.signed}
-        return activations | {"nbw": self.nbw, "group_size": self.group_size}
+        return {name: getattr(self, name) for name in ("abits", "signed", "nbw", "group_size")}
 
     @property
     def has_minimum(self) -> bool:

@@ -344,10 +344,8 @@ def write_bundle(folder: str | Path, replica: Replica) -> None:
     # LLMServingSim knows no formats of few bits: it finds a folder by the widths that it counts memory with.
     variant = "bf16" if (replica.point.kv_bits or model.kv_bits) > CODE_BITS else "bf16-kvfp8"
     about: dict[str, Any] = {"hardware": replica.runner.name, "model": model.name, "variant": variant}
-    about |= {
-        "weights": replica.run(1, 2).format,
-        BLOCKS: replica.blocks(SchedulerPolicy(block_tokens=BLOCK_TOKENS)),
-    }
+    about["weights"] = replica.run(1, 2).format
+    about[BLOCKS] = replica.blocks(SchedulerPolicy(block_tokens=BLOCK_TOKENS))
     if replica.runner.kind == "accelerator" and 0 < replica.point.kv_bits <= CODE_BITS:
         about["attention_on_units"] = "{{slope: {:.6g}, intercept: {:.6g}}}".format(*attention_line(replica))
     write_profiles(folder, replica.step, model, about)

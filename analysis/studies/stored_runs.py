@@ -139,11 +139,10 @@ class RunTable(ShortRepr):
         for name in (*vary, *fixed):
             if name not in self.frame:
                 raise no_column(name, self.frame.columns)
-        wanted = {**self.reference, **fixed}
         keep = np.array(self.frame["runner"] == (runner or self.lead))
         if not unable:
             keep &= self.frame["tokens_per_s"].notna().to_numpy()
-        for column, value in wanted.items():
+        for column, value in {**self.reference, **fixed}.items():
             if column not in vary:
                 keep &= (self.frame[column] == value).to_numpy()
         return self.frame[keep]

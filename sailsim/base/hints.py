@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -25,10 +25,9 @@ def program() -> str:
 
 def install_command(extra: str) -> str:
     """Command that installs the packages of one of sailsim's extras for the running Python."""
-    try:
+    listed: list[str] = []
+    with suppress(PackageNotFoundError):  # sources on the path, without an installation
         listed = requires(PROGRAM) or []
-    except PackageNotFoundError:  # sources on the path, without an installation
-        listed = []
     split = (each.replace('"', "'").partition(";") for each in listed)
     needed = [package.strip() for package, _, when in split if f"extra == '{extra}'" in when]
     return shlex.join([sys.executable, "-m", "pip", "install", *needed])

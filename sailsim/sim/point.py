@@ -326,16 +326,14 @@ def _out_of_range(name: str, value: object) -> SailsimError:
 
 def _changed_at(path: str) -> int:
     """Modification time of a file, or of the newest in a model's folder, ns; 0 if there is none."""
-    try:
+    with suppress(OSError, ValueError):  # ValueError: a path with a character 0
         if path and Path(path).is_dir():
-            from sailsim.workloads.model_files.folder_model import (
-                header_files,
-            )  # only a folder's weights need it
+            # Only a folder's weights need it.
+            from sailsim.workloads.model_files.folder_model import header_files
 
             return max((file.stat().st_mtime_ns for file in header_files(path)), default=0)
         return Path(path).stat().st_mtime_ns
-    except (OSError, ValueError):  # ValueError: a path with a character 0
-        return 0
+    return 0
 
 
 @lru_cache(maxsize=64)  # a model's file of formats takes 0.1 s to read, and a point reads it several times
