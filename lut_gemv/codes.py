@@ -64,13 +64,15 @@ class WeightCode:
     @classmethod
     def twos(cls, wbits: int) -> WeightCode:
         """Two's complement of ``wbits`` bits; one bit means {0, -1}."""
-        codes = np.arange(1 << _checked_wbits(wbits))
+        check_between("wbits", wbits, 1, WBITS_MAX)
+        codes = np.arange(1 << wbits)
         return cls("twos", wbits, np.where(codes >> (wbits - 1), codes - len(codes), codes).astype(np.int16))
 
     @classmethod
     def offset(cls, wbits: int, zero_point: int) -> WeightCode:
         """Unsigned minus ``zero_point``, which lies in ``0..2**wbits - 1``."""
-        size = 1 << _checked_wbits(wbits)
+        check_between("wbits", wbits, 1, WBITS_MAX)
+        size = 1 << wbits
         if not 0 <= zero_point < size:
             raise SailsimError(
                 f"zero_point {zero_point} is not a code of {wbits} bits; allowed is 0..{size - 1}."
@@ -171,11 +173,6 @@ class WeightCode:
 
     def _key(self) -> tuple[CodeKind, int, bytes]:
         return self.kind, self.zero_point, self.values.tobytes()
-
-
-def _checked_wbits(wbits: int) -> int:
-    check_between("wbits", wbits, 1, WBITS_MAX)
-    return wbits
 
 
 def _listed(values: Sequence[int] | NDArray[Any]) -> str:

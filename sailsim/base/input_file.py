@@ -6,6 +6,7 @@ A pipe would wait for a writer, and a device may have no end. Callers that map l
 
 import hashlib
 import stat
+from contextlib import suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -100,10 +101,8 @@ def unreadable(path: Traversable, what: str, error: Exception, allowed: str = RE
 
 def stamp(path: Path | None) -> Stamp:
     """Modification time, size and inode of a file; zeros where there is none."""
-    if path is None:
-        return (0, 0, 0)
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    with suppress(OSError):
+        if path is not None:
+            stat = path.stat()
+            return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return (0, 0, 0)
