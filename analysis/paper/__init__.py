@@ -1,7 +1,7 @@
 """A paper's claims against what is simulated, nominally and under all that is not published.
 
-Reading order: `claims` (what is claimed, as data), `stored_claims` (a sweep against it); `machine` and
-`unknowns` (machines drawn from what is not published), `evaluator` (what claims are on one), `study` (many of
-them in a folder, and the nearest), `reproduce`, `joint`; `explore` (a search for good machines); `check`
-(what this project claims). docs/reproduction.md explains.
+Reading order: `claim` (what is claimed, as data), `stored_claims` (a sweep against it); `parameter_space`
+and `sampled_machine` (the unpublished values and a draw of them), `evaluator` (a machine's metrics);
+`claim_study`, `reproduce` and `joint` (many machines); `claim_check` (this project's own claims).
+docs/reproduction.md explains.
 """
