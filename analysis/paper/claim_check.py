@@ -11,13 +11,13 @@ import shlex
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli
 
 from sailsim.analysis.uncertainty.prior import Listed
 from sailsim.base.errors import SailsimError
@@ -46,7 +46,7 @@ class ClaimCheck(FrozenModel):
 def all_checks() -> tuple[ClaimCheck, ...]:
     """All checks, in order."""
     text = files("sailsim.analysis").joinpath("data", "checks.toml").read_text("utf-8")
-    return tuple(ClaimCheck.model_validate(each) for each in tomllib.loads(text)["step"])
+    return tuple(ClaimCheck.model_validate(each) for each in tomli.loads(text)["step"])
 
 
 def checks_named(names: Sequence[str]) -> tuple[ClaimCheck, ...]:

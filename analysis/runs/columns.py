@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import tomli
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
@@ -40,7 +41,7 @@ class ColumnMeaning:
 
 def columns_of(kind: str) -> list[ColumnMeaning]:
     """The columns that a study of a kind may have, in order; those of all kinds for an unknown kind."""
-    groups = tomllib.loads(data_file("columns.toml").read_text("utf-8")).values()
+    groups = tomli.loads(data_file("columns.toml").read_text("utf-8")).values()
     known = any(kind in group["studies"] for group in groups)
     chosen = [each for each in groups if not known or not each["studies"] or kind in each["studies"]]
     return [ColumnMeaning(name, **column) for group in chosen for name, column in group["columns"].items()]

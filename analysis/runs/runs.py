@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import tomli
 from pydantic import model_validator
 
 from sailsim.analysis.costs.constants import End, NotModelledError, data_file
@@ -194,7 +194,7 @@ def shipped_software() -> dict[str, str]:
 
 
 def _shipped_tables() -> list[dict[str, Any]]:
-    table: dict[str, list[dict[str, Any]]] = tomllib.loads(data_file("runners.toml").read_text("utf-8"))
+    table: dict[str, list[dict[str, Any]]] = tomli.loads(data_file("runners.toml").read_text("utf-8"))
     return table["runner"]
 
 

@@ -3,9 +3,10 @@
 A file that is too large, of another encoding or too deeply nested is an error of one sentence.
 """
 
-import tomllib
 from importlib.resources.abc import Traversable
 from typing import Any
+
+import tomli
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_bytes
@@ -36,13 +37,14 @@ def parse_toml(data: bytes, name: str, allowed: str = "a TOML file") -> dict[str
         f"{name} nests tables or arrays more than {MAX_DEPTH} deep; allowed is {allowed} with less."
     )
     try:
-        table = tomllib.loads(data.decode())
+        table = tomli.loads(data.decode())
     except ValueError as error:  # of encoding, of TOML, of a number with too many digits
         raise SailsimError(f"{name} is not TOML: {error}; allowed is {allowed}.") from None
     except RecursionError:
         raise too_deep from None
 
-    def check(key: str, value: Any, depth: int) -> None:
+    inner = [("", table, 0)]
+    for key, value, depth in inner:
         if type(value) is int and not within_64_bits(value):
             raise SailsimError(
                 f"{name} has {key!r} as a whole number of more than 64 bits; allowed are those of TOML."
@@ -50,11 +52,7 @@ def parse_toml(data: bytes, name: str, allowed: str = "a TOML file") -> dict[str
         if isinstance(value, dict | list) and depth == MAX_DEPTH:
             raise too_deep
         if isinstance(value, dict):
-            for inner, each in value.items():
-                check(f"{key}.{inner}" if key else inner, each, depth + 1)
+            inner += [(f"{key}.{own}" if key else own, each, depth + 1) for own, each in value.items()]
         if isinstance(value, list):
-            for each in value:
-                check(key, each, depth + 1)
-
-    check("", table, 0)
+            inner += [(key, each, depth + 1) for each in value]
     return table

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -316,7 +317,7 @@ class ModelSpec(ShortRepr):
         block = sum(NORMS[name](self)[0] for name in self.norms if name != FINAL_NORM)
         return self.n_layers * block + (self.d_model if FINAL_NORM in self.norms else 0)
 
-    @property
+    @cached_property
     def n_params(self) -> int:
         """Number of parameters; a tied embedding counts once."""
         embedding = 0 if self.tied_embeddings else self.vocab * self.d_model

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import click
+from pydantic_core import to_json
 
 _ASKED = "sailsim.json"
 """Key of the click context under which `--json` is noted."""
@@ -31,19 +30,10 @@ def as_json() -> bool:
 def answered(answer: Mapping[str, Any]) -> bool:
     """Print an answer as JSON if the user asked for it; return whether it was printed.
 
-    A key that is the name of a study's column means the same (analysis/data/columns.toml).
+    A key that is the name of a study's column means the same (analysis/data/columns.toml). NaN and infinities
+    become null, other types become text.
     """
     if as_json():
-        click.echo(json.dumps({"schema": SCHEMA, **plain(answer)}, indent=2, allow_nan=False))
+        whole = {"schema": SCHEMA, **answer}
+        click.echo(to_json(whole, indent=2, inf_nan_mode="null", fallback=str).decode())
     return as_json()
-
-
-def plain(value: Any) -> Any:
-    """JSON-able form of a value: NaN and infinities become null, other types become text."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | None) else str(value)

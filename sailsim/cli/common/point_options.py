@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, get_type_hints
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -22,9 +22,7 @@ from sailsim.workloads.models.model import model_names
 
 _HELP = {name: field.description for name, field in DECLARED.items() if field.description}
 """Help of each field's option; `run` takes single values, `sweep` lists."""
-NUMBERS = {
-    name: words for name, words in _HELP.items() if name == "nbw" or get_type_hints(Point)[name] is int
-}
+NUMBERS = {name: words for name, words in _HELP.items() if name == "nbw" or DECLARED[name].annotation is int}
 NAMES = {name: words for name, words in _HELP.items() if name not in NUMBERS}
 SHIPPED: dict[str, Callable[[], Sequence[str]]] = {
     "system": system_names,

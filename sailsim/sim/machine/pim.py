@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
 from typing import Annotated, Any, Literal
 
@@ -166,8 +167,10 @@ class Pim(FrozenModel):
         """
 
         def unchanged(*names: str) -> dict[str, Any]:
-            values = ((name, getattr(self, name)) for name in names)
-            return {name: own.whole if isinstance(own, Quantity) else own.value for name, own in values}
+            return {
+                name: int(own.value) if isinstance(own := getattr(self, name), Quantity) else own.value
+                for name in names
+            }
 
         fields: dict[str, Any] = {
             **unchanged("rows", "cols", "arrays"),
@@ -193,10 +196,14 @@ class Pim(FrozenModel):
         fields |= {name: getattr(substrate, name) for name in ("layout", "accumulate", "prt_helps")}
         lines = [f"sailsim-unit {UNIT_TEXT_VERSION}"]
         lines += [f"{name} {format_value(value)}" for name, value in fields.items()]
-        lines += [
-            f"cost.{each} {' '.join(map(str, substrate.costs[each].coefficients))}" for each in OPERATIONS
-        ]
-        for phase, ops in substrate.phases.steps().items():
-            texts = (f"{times} {operation} {n}" for times, operation, n in ops)
-            lines.append(f"phase.{phase} {', '.join(texts) or 'none'}")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *_substrate_lines(substrate)]) + "\n"
+
+
+@lru_cache(maxsize=64)  # most machines of a study have one substrate
+def _substrate_lines(substrate: Substrate) -> list[str]:
+    """Lines of a unit's text form with the costs of operations and the operations of phases."""
+    costs = [f"cost.{each} {' '.join(map(str, substrate.costs[each].coefficients))}" for each in OPERATIONS]
+    for phase, ops in substrate.phases.steps().items():
+        texts = (f"{times} {operation} {n}" for times, operation, n in ops)
+        costs.append(f"phase.{phase} {', '.join(texts) or 'none'}")
+    return costs

@@ -120,6 +120,7 @@ class CycleCost(SourcedValue):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        self.check_provenance()
         for name, polynomial in (("value", self.value), ("low", self.low), ("high", self.high)):
             if polynomial is not None:
                 _check(polynomial, name)
@@ -205,6 +206,7 @@ ArrayOp = tuple[int | str, str, int | str]
 """Number of times, operation and number of bits; both numbers may be names of `WIDTHS`."""
 
 
+@lru_cache(maxsize=1024)
 def parse_op(text: str) -> ArrayOp:
     """Operation of a text such as "2 read", "add entry" or "weight write"; a missing number is 1.
 
@@ -303,6 +305,10 @@ class Substrate(FrozenModel):
     """Files that this one extends, nearest first (filled when the file is read)."""
     sources: dict[str, str]
     """Citations that values refer to by key."""
+
+    def __hash__(self) -> int:
+        """Identity as hash, so that caches by substrate need not compare all its values."""
+        return id(self)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import pkgutil
 from dataclasses import replace
+from functools import lru_cache
 from importlib import import_module, resources
 from math import inf
 from types import ModuleType
@@ -39,8 +40,7 @@ class AcceleratorSpec(FrozenModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> JsonSchemaValue:
         if cls is not AcceleratorSpec:
-            own: JsonSchemaValue = handler(schema)
-            return own
+            return super().__get_pydantic_json_schema__(schema, handler)
         return {"anyOf": [handler(model.__pydantic_core_schema__) for model in spec_models().values()]}
 
 
@@ -428,6 +428,7 @@ class System(_SystemFile):
             raise SailsimError(f"system {self.name}: {str(error).rstrip('.')}.") from None
 
 
+@lru_cache(maxsize=4)  # a machine is asked several times while its units are made
 def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
     """Paths of a unit to the LLC and, for long streams, to DRAM.
 
@@ -445,6 +446,7 @@ def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
     return MemoryPath(chip, port, pim.mshrs.whole, line), MemoryPath(far, port, pim.mshrs.whole, line)
 
 
+@lru_cache(maxsize=4)
 def weights_rate(system: System, slices: int) -> float:
     """Bandwidth of weights at each of ``slices`` slices that alone read DRAM, in bytes/s.
 
@@ -477,6 +479,7 @@ def host_memory_system(system: System, threads: int, stream_limit: float = inf) 
     )
 
 
+@lru_cache(maxsize=4)
 def _stream_share(system: System) -> float:
     """Share of the DRAM peak that streams of reads reach: as measured, or as the device's timing allows."""
     memory, line = system.memory, system.llc.line.whole

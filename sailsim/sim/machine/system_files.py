@@ -35,14 +35,15 @@ VARIATION_NOTE = "a variation"
 _SOURCED = (Quantity, Choice)
 
 
-def leaves(machine: FrozenModel, prefix: str = "") -> dict[str, Leaf]:
+@lru_cache(maxsize=16)  # a population of machines asks for those of its base each time
+def leaves(machine: System | Gpu, prefix: str = "") -> Mapping[str, Leaf]:
     """Sourced values of a system by their dotted paths (`pim.clock`), in the order of the file."""
     return {path: value for path, value in values(machine, prefix) if isinstance(value, _SOURCED)}
 
 
-def leaves_and_auto(machine: FrozenModel) -> dict[str, Leaf | str]:
+def leaves_and_auto(machine: System | Gpu) -> dict[str, Leaf | str]:
     """Sourced values of a system, and a `pim.nbw` of "auto", which has no source."""
-    return leaves(machine) | {path: value for path, value in values(machine) if value == AUTO}
+    return {**leaves(machine), **{path: value for path, value in values(machine) if value == AUTO}}
 
 
 def value_of(leaf: Leaf | str) -> Value:
@@ -52,7 +53,8 @@ def value_of(leaf: Leaf | str) -> Value:
 
 def values(section: FrozenModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted path and value of each field of a section and its inner sections, sourced or not."""
-    for name, value in section:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
         if isinstance(value, FrozenModel) and not isinstance(value, _SOURCED):
             yield from values(value, f"{prefix}{name}.")
         else:
@@ -183,8 +185,9 @@ def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict
         return AUTO
     if not is_number(value):
         raise SailsimError(f"{path} is {short_text(value)}; allowed is a finite number in {old.unit}.")
-    span = [x for x in (old.low, old.value, old.high, value) if x is not None]
-    return changed | {"unit": old.unit, "low": min(span), "high": max(span)}
+    low = old.value if old.low is None else old.low
+    high = old.value if old.high is None else old.high
+    return changed | {"unit": old.unit, "low": min(low, value), "high": max(high, value)}
 
 
 def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf | str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import difflib
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from math import exp, hypot, isfinite, log
 from typing import Any
 
 import numpy as np
+import tomli
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
@@ -195,7 +195,7 @@ class Fits:
     @cached_property
     def claimed(self) -> Mapping[str, Quantity]:
         """Speed of a software's kernels over another one's, as claimed by its authors (`claimed.toml`)."""
-        table = tomllib.loads(fits_file("claimed.toml").read_text("utf-8"))
+        table = tomli.loads(fits_file("claimed.toml").read_text("utf-8"))
         return {name: Quantity.model_validate(each) for name, each in table["gain"].items()}
 
     @property
@@ -244,8 +244,7 @@ class Fits:
 
         Raises SailsimError for an unknown name or a value that is not finite.
         """
-        known = self.quantities()
-        sets = {name: dict(each.constants) for name, each in self.sets.items()}
+        known, moved = self.quantities(), dict[str, dict[str, Quantity]]()
         for name, value in changes.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or list(known)[:3]
@@ -255,11 +254,13 @@ class Fits:
             group, _, constant = name.rpartition(".")
             old = known[name]
             ends = [old.value if end is None else end for end in (old.low, old.high)]
-            moved = {"value": value, "low": min(*ends, value), "high": max(*ends, value)}
-            sets[group][constant] = old.model_copy(update=moved)
-        return replace(
-            self, sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()}
-        )
+            new = {"value": value, "low": min(*ends, value), "high": max(*ends, value)}
+            moved.setdefault(group, {})[constant] = old.model_copy(update=new)
+        sets = {
+            group: FitSet({**self.sets[group].constants, **own}, self.sets[group].intervals)
+            for group, own in moved.items()
+        }
+        return replace(self, sets={**self.sets, **sets})
 
     @cached_property
     def covariances(self) -> Mapping[str, tuple[list[str], Floats]]:
