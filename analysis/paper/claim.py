@@ -20,8 +20,8 @@ from sailsim.analysis.costs.area import BASES, COUNTED
 from sailsim.analysis.runs.runs import SAIL, Runner, runner_names, runners_by_name, shipped_software
 from sailsim.analysis.uncertainty.prior import Listed
 from sailsim.base.quantity import FrozenModel
-from sailsim.sim.backends.cores import CLAIMED
 from sailsim.sim.machine.catalog import Catalog, validate
+from sailsim.sim.software.records import shipped_records
 
 CLAIMS = Catalog("claims", "data/claims", package="sailsim.analysis")
 SHIPPED = "sail"
@@ -105,8 +105,8 @@ class ClaimMetric(FrozenModel):
     def sampled(self) -> bool:
         """Whether sampled machines have it: they are SAIL's, against shipped runners that somebody ran."""
         if self.runner is not None:
-            software = shipped_software().get(self.runner)
-            if software is None or software in CLAIMED:
+            claimed = [record.name for record in shipped_records() if record.provenance == "claimed"]
+            if shipped_software().get(self.runner) in (None, *claimed):
                 return False
         return self.subject == SAIL and self.part == "step" and "samples" in self.of
 

@@ -27,10 +27,10 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepResult, memory_needed, usable_memory
 from sailsim.sim.backends import cores as cpu
 from sailsim.sim.backends import roofline
-from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import leaves
 from sailsim.sim.software.fitted import StepDemand, decode_demand
+from sailsim.sim.software.records import load_software
 from sailsim.sim.step.engine import time_step
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
@@ -56,9 +56,9 @@ class SampledOutcomes:
     machine: SampledMachine
     workloads: Sequence[Workload]
     memo: Memo = field(default_factory=dict)
-    _systems: dict[Software, System | None] = field(default_factory=dict)
-    _steps: dict[Software, dict[Any, StepResult | None]] = field(default_factory=dict)
-    _fits: dict[tuple[Software, int], cpu.CpuFit] = field(default_factory=dict)
+    _systems: dict[str, System | None] = field(default_factory=dict)
+    _steps: dict[str, dict[Any, StepResult | None]] = field(default_factory=dict)
+    _fits: dict[tuple[str, int], cpu.CpuFit] = field(default_factory=dict)
     _rates: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def of(
@@ -85,7 +85,7 @@ class SampledOutcomes:
 
         return np.array([number(w) for w in self.workloads], dtype=np.float64)
 
-    def system(self, software: Software) -> System | None:
+    def system(self, software: str) -> System | None:
         """The machine's system with a software on its cores; None where it is impossible."""
         if software not in self._systems:
             self._systems[software] = None
@@ -95,13 +95,13 @@ class SampledOutcomes:
                 self._steps[software] = self.memo.setdefault(values, {})
         return self._systems[software]
 
-    def possible_system(self, software: Software) -> System:
+    def possible_system(self, software: str) -> System:
         """As `system`, where there is one."""
         system = self.system(software)
         assert system is not None
         return system
 
-    def number(self, software: Software, w: Workload, quantity: str, prt: bool = True) -> float:
+    def number(self, software: str, w: Workload, quantity: str, prt: bool = True) -> float:
         """A quantity of SAIL's step with or without the PRT; NaN where a tile does not fit."""
         step = self.step(software, w, prt) if prt or w.prt else None
         if step is None:
@@ -109,7 +109,7 @@ class SampledOutcomes:
         reads = quantity == "array_reads"
         return float(step.counts.get(READS, math.nan) if reads else getattr(step, quantity))
 
-    def step(self, software: Software, w: Workload, prt: bool = True) -> StepResult | None:
+    def step(self, software: str, w: Workload, prt: bool = True) -> StepResult | None:
         """A simulated step; None where a tile does not fit."""
         system, steps = self.possible_system(software), self._steps[software]
         key = (w.name, prt, self.machine.group_size)
@@ -129,7 +129,7 @@ class SampledOutcomes:
                 share = self.machine.area.share(counted, base)
         return np.full(len(self.workloads), share)
 
-    def usd_per_hour(self, software: Software, opponent: Runner | None, w: Workload, payment: str) -> float:
+    def usd_per_hour(self, software: str, opponent: Runner | None, w: Workload, payment: str) -> float:
         """Price of an hour, SAIL's with its overhead, on a server with a vCPU for each core of the system."""
         if opponent is not None and opponent.kind == "gpu":
             return _gpu_usd_per_hour(opponent.hardware)
@@ -157,7 +157,7 @@ class SampledOutcomes:
 
     # --- Baselines: all calls of the models of cores and GPUs ---
 
-    def predicted(self, software: Software, opponent: Runner, w: Workload) -> tuple[float, float]:
+    def predicted(self, software: str, opponent: Runner, w: Workload) -> tuple[float, float]:
         """Tokens/s of another runner without scatter, and bytes that a step moves; NaN if it cannot run."""
         key = opponent.name, w.name
         if key not in self._rates:
@@ -167,7 +167,7 @@ class SampledOutcomes:
             self._rates[key] = w.batch / seconds, read + float(workload_demand(w, weights)[1].kv_bytes)
         return self._rates[key]
 
-    def _cores(self, software: Software, opponent: Runner, w: Workload, weights: str | int) -> SecondsBytes:
+    def _cores(self, software: str, opponent: Runner, w: Workload, weights: str | int) -> SecondsBytes:
         """Seconds of a step of the server's cores at the machine's constants, and bytes of weights read.
 
         A packed runner has the fastest number of instances, among equally fast ones the smallest.
@@ -193,18 +193,19 @@ class SampledOutcomes:
         parts = roofline.step_breakdown(work, roofline.GpuSheet.of(gpu), constants)
         return float(sum(parts.values())), float(work.weight_bytes)
 
-    def cpu_fit(self, software: Software, wbits: int) -> cpu.CpuFit:
+    def cpu_fit(self, software: str, wbits: int) -> cpu.CpuFit:
         """Constants of a software with weights of a width; the machine's values scale its kernels' rate."""
         if (software, wbits) not in self._fits:
             machine = self.machine
             fmt = uniform_format(wbits, machine.group_size)
             constants, rate = cpu.cpu_fit(software, fmt, machine.fitted)
             factor = 1.0
-            if software == "t-mac":
+            law = load_software(software).law
+            if law == "look-ups":
                 factor = machine.factor(TABLE_RATE)
-            elif software == "llama.cpp" and wbits in FEW_BITS:
+            elif law == "ratios" and wbits in FEW_BITS:
                 factor = rate.relative * machine.factor(FEW_BITS_RATE) / rate.relative
-            elif software == "llama.cpp" and rate.low != rate.high:
+            elif law == "ratios" and rate.low != rate.high:
                 factor = float(machine.values.get(f"rate.w{wbits}", rate.relative)) / rate.relative
             self._fits[software, wbits] = replace(constants, kernel_rate=constants.kernel_rate * factor)
         return self._fits[software, wbits]

@@ -36,11 +36,11 @@ from sailsim.analysis.uncertainty.prior import (
     Workload,
 )
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
-from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system_files import gpu_names, load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import CORES, core_of, fitted_constants
+from sailsim.sim.software.fitted import core_of, fitted_constants
 from sailsim.sim.software.kernel_rates import format_key
+from sailsim.sim.software.records import CORES
 from sailsim.sim.study.origin import code_version
 from sailsim.workloads.models.formats import uniform_format
 
@@ -58,7 +58,7 @@ class ParameterSpace:
     alternatives: tuple[AlternativeDesign, ...]
     conditional: tuple[Parameter, ...]
     """Parameters that only an alternative design depends on (`AlternativeDesign.drawn`)."""
-    hosts: Mapping[Software, str]
+    hosts: Mapping[str, str]
     """Systems by the software of their cores; the first is the nominal one."""
     servers: tuple[Price, ...]
     """Instances that a server's price may be of; first the nominal one."""
@@ -110,8 +110,8 @@ class ParameterSpace:
         return machine.with_values(alternative.values | {f.name: f.at(float(rng.random())) for f in own})
 
     @property
-    def software(self) -> Software:
-        """Software of the nominal machine's cores."""
+    def software(self) -> str:
+        """str of the nominal machine's cores."""
         return next(iter(self.hosts))
 
     @cached_property
@@ -119,8 +119,8 @@ class ParameterSpace:
         """The machine with every factor at its nominal value."""
         return SampledMachine({}, self.hosts)
 
-    def host_of(self, runner: Runner) -> Software:
-        """Software of SAIL's cores against a runner: the runner's own on cores, else the nominal one."""
+    def host_of(self, runner: Runner) -> str:
+        """str of SAIL's cores against a runner: the runner's own on cores, else the nominal one."""
         return next((s for s in self.hosts if runner.kind == "cores" and s == runner.software), self.software)
 
 
@@ -241,8 +241,9 @@ def _opponent_factors(opponents: Collection[Runner]) -> list[Parameter]:
     interval, and one measured baseline may be anywhere in it.
     """
     factors = []
-    if any(runner.software == "t-mac" for runner in opponents):
-        rate = fitted_constants().software("t-mac").constants["lut_rate"]
+    tables = [each.software for each in opponents if each.record and each.record.law == "look-ups"]
+    if tables:
+        rate = fitted_constants().software(tables[0]).constants["lut_rate"]
         low, high = (float(rate.value if x is None else x) / float(rate.value) for x in (rate.low, rate.high))
         reason = f"T-MAC's rate on this chip, with many threads and a batch, over the fitted one: {rate.note}"
         factors.append(_ratio(TABLE_RATE, "software", reason, low, high))

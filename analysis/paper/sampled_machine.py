@@ -16,11 +16,11 @@ from sailsim.analysis.costs.constants import ConstantSet
 from sailsim.analysis.uncertainty import prior as priors
 from sailsim.analysis.uncertainty.prior import ATTENTION, GROUP_SIZE, SAMPLED, FittedGroup, Value
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backends.cores import HOST_SOFTWARE, MEASURED, Software
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import N1, Fits, core_of, fitted_constants, host_constants
+from sailsim.sim.software.fitted import Fits, core_of, fitted_constants, host_constants
+from sailsim.sim.software.records import FILED, N1, load_software, software_names
 
 _C = TypeVar("_C", bound=ConstantSet)
 
@@ -39,7 +39,7 @@ class SampledMachine:
     """Values by parameter; parameters without one are nominal."""
 
     values: Mapping[str, Value]
-    hosts: Mapping[Software, str]
+    hosts: Mapping[str, str]
     """Systems by the software of their cores; the first is the nominal one."""
     _systems: dict[object, System] = field(default_factory=dict, init=False, compare=False, repr=False)
     """Systems made so far; softwares with equal host values share one."""
@@ -57,9 +57,7 @@ class SampledMachine:
         """Value of a parameter that is a ratio to the nominal value."""
         return float(self.values.get(name, 1.0))
 
-    def system(
-        self, software: Software | None = None, source: str = "a sample", name: str = SAMPLED
-    ) -> System:
+    def system(self, software: str | None = None, source: str = "a sample", name: str = SAMPLED) -> System:
         """The machine's system with a software (None: the nominal one) on its cores, at these constants.
 
         A table that does not fit the arrays takes the largest NBW that does. Raises SailsimError for an
@@ -70,7 +68,7 @@ class SampledMachine:
         base = load_system(self.hosts[software])
         changes = priors.machine_changes(load_system(self.hosts[nominal]), self.values)
         sampled = any(name.startswith("cpu.") for name in self.values)
-        if sampled or HOST_SOFTWARE.get(software, software) != MEASURED[0]:  # whose constants the file has
+        if sampled or load_software(software).host != FILED:
             if core_of(base) != N1:
                 raise SailsimError(
                     f"system is {base.name}, allowed where constants of the cores' software are unknowns is "
@@ -80,8 +78,8 @@ class SampledMachine:
             changes |= host_constants(self.fitted, software, reads)
         attention = self.values.get(ATTENTION, AS_BASELINE)
         if attention != AS_BASELINE:
-            if attention not in get_args(Software):
-                allowed = f"{AS_BASELINE!r} or one of {', '.join(get_args(Software))}"
+            if attention not in software_names():
+                allowed = f"{AS_BASELINE!r} or one of {', '.join(software_names())}"
                 raise SailsimError(f"{ATTENTION} is {attention!r}, allowed is {allowed}")
             changes["host.attention_rate"] = self.fitted.software(str(attention)).value("attention_rate")
         key = (base.name, name, source, *changes.items())

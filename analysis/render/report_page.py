@@ -45,7 +45,8 @@ from sailsim.base.progress import with_progress
 from sailsim.base.quantity import Quantity
 from sailsim.sim.machine.pim import AUTO, PER_TENSOR
 from sailsim.sim.machine.system_files import leaves, load_gpu, load_system
-from sailsim.sim.software.fitted import N1, core_of, fitted_constants, held_out_results
+from sailsim.sim.software.fitted import core_of, fitted_constants, held_out_results
+from sailsim.sim.software.records import N1
 from sailsim.sim.study.store import Store
 
 

@@ -34,10 +34,11 @@ from sailsim.analysis.runs.runs import CORES, SAIL, SIGN
 from sailsim.analysis.runs.verdict import AXES, strongest
 from sailsim.analysis.studies import stored_runs
 from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, require_points
-from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
+from sailsim.sim.backends.cores import FASTEST
 from sailsim.sim.machine.pim import format_nbw
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
+from sailsim.sim.software.records import load_software
 
 MOST_BATCHES = 7
 """Largest number of batches in a figure with a mark for each: as many as there are markers."""
@@ -254,8 +255,8 @@ def threads(study: SweepStudy) -> Figure:
         )
         for value in _some(results, by, rows[by])
     ]  # fmt: skip
-    own = runs[(runs["kind"] == "cores") & runs["software"].isin(list(SOFTWARE))]
-    software = " and ".join(SOFTWARE[name] for name in own["software"].unique())
+    own = runs[(runs["kind"] == "cores") & (runs["software"] != FASTEST)]
+    software = " and ".join(load_software(name).title for name in own["software"].unique())
     predicted = f"Cores: the same server's without SAIL, predicted for {software}. " if software else ""
     return Figure(
         f"Tokens per second by {WORDS[x]}",
@@ -340,7 +341,9 @@ def _runners_of_dollars(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
             if best[name] > best.get(gpus.get(hardware, ""), 0.0):
                 gpus[hardware] = name
         # `FASTEST` on as many threads repeats one of the others; on all cores it beats llama.cpp.
-        elif software not in SIMULATED and (software == FASTEST) == (runner["pays"] == "whole"):
+        elif (runner["kind"], runner["provenance"]) != ("cores", "simulated") and (
+            (software == FASTEST) == (runner["pays"] == "whole")
+        ):
             servers.append(name)
     return servers + sorted(gpus.values(), key=lambda name: best[name])
 

@@ -23,9 +23,9 @@ from sailsim.analysis.runs.runs import AS_FILED, RUNNERS, SAIL, Runner, runs, sh
 from sailsim.analysis.runs.verdict import verdict
 from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.arguments import check_type, items_of_type
-from sailsim.sim.backends.cores import MEASURED
 from sailsim.sim.machine.system import System
 from sailsim.sim.point import Point
+from sailsim.sim.software.records import FILED
 
 if TYPE_CHECKING:  # what asks for no frame, as `run`, does not load it
     import pandas as pd
@@ -100,7 +100,8 @@ def compare(
     rows = [run.as_record() for run in runs(point, system, chosen, joules, str(prior))]
     rows = [row | more for row, more in zip(rows, comparisons(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
-    by_name = {row["runner"]: _entry(row) for row in rows}
+    rests_on = {runner.name: runner.rests_on for runner in chosen}
+    by_name = {row["runner"]: _entry(row) | {"rests_on": rests_on[row["runner"]]} for row in rows}
     return Comparison(
         point={name: rows[0][name] for name in POINT},
         **{name: rows[0][name] for name in _SAME},
@@ -196,7 +197,7 @@ def with_comparisons(records: pd.DataFrame, price_list: PriceList) -> pd.DataFra
 
 def mixes_host_software(run: Mapping[str, Any]) -> bool:
     """Whether a run is compared with a SAIL whose cores run another host software than its own."""
-    return run["speedup_of"] == SAIL and run["host_software"] not in ("", AS_FILED, MEASURED[0])
+    return run["speedup_of"] == SAIL and run["host_software"] not in ("", AS_FILED, FILED)
 
 
 def _is_sail(row: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import tomli
 from pydantic import model_validator
@@ -28,7 +28,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import FrozenModel
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import Kind, Prefill, StepQuery, StepResult, backend_of, check_context, software_of
-from sailsim.sim.backends.cores import CLAIMED, HOST_SOFTWARE, SERVING, SIMULATED, SOFTWARE, prompt_problem
+from sailsim.sim.backends.cores import FASTEST, prompt_problem
 from sailsim.sim.machine import system_files
 from sailsim.sim.machine.catalog import FileReference, validate
 from sailsim.sim.machine.system import Gpu, System
@@ -36,6 +36,7 @@ from sailsim.sim.machine.system_files import gpu_names
 from sailsim.sim.point import Point, set_values
 from sailsim.sim.serve.surface import StepSurface
 from sailsim.sim.software.fitted import with_host_software
+from sailsim.sim.software.records import Provenance, SoftwareRecord, load_software, shipped_records
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.model import ModelSpec
@@ -53,8 +54,6 @@ EVERY_GPU = "gpus"
 SIGN = "\N{DAGGER}"
 """Mark after the title of a runner that only a simulator has run."""
 LEGEND = f"{SIGN} only a simulator has run it; fastest: of measured software"
-_HOST_SOFTWARE = tuple(name for name in SOFTWARE if name not in (*HOST_SOFTWARE, SERVING))
-"""Names of the software that an accelerator's cores can run: those with attention of their own."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -103,9 +102,10 @@ class Runner(FrozenModel):
                 "source is empty; allowed is why the runner stands there, or where it comes from"
             )
         allowed = software_of(self.kind)
-        if self.software not in allowed:
+        if self.software not in allowed and not (self.kind == "cores" and self.software.endswith(".toml")):
+            files = " or the path of a record" if self.kind == "cores" else ""
             raise ValueError(
-                f"software is {self.software!r}; allowed on {self.kind} is one of {', '.join(allowed)}"
+                f"software is {self.software!r}; allowed on {self.kind} is one of {', '.join(allowed)}{files}"
             )
         if self.kind == "accelerator" and self.format != OF_THE_POINT:
             raise ValueError(f"format is {self.format!r}; allowed on an accelerator is {OF_THE_POINT!r}")
@@ -129,11 +129,12 @@ class Runner(FrozenModel):
 
     @model_validator(mode="after")
     def _has_host_software(self) -> Self:
+        hosts = [record.name for record in shipped_records() if record.can_host]
         if self.host_software and (
-            self.host_software not in _HOST_SOFTWARE or (self.kind, self.machine) != ("accelerator", None)
+            self.host_software not in hosts or (self.kind, self.machine) != ("accelerator", None)
         ):
             raise ValueError(
-                f"host_software is {self.host_software!r}; allowed is one of {', '.join(_HOST_SOFTWARE)}, on "
+                f"host_software is {self.host_software!r}; allowed is one of {', '.join(hosts)}, on "
                 f"an accelerator whose hardware is {OF_THE_POINT!r}"
             )
         return self
@@ -144,8 +145,35 @@ class Runner(FrozenModel):
     @property
     def marked(self) -> str:
         """Title, with `SIGN` where only a simulator has run it."""
-        simulated = self.kind == "accelerator" or self.software in (*SIMULATED, *CLAIMED)
-        return f"{self.title} {SIGN}" if simulated else self.title
+        return self.title if self.provenance == "measured" else f"{self.title} {SIGN}"
+
+    @property
+    def record(self) -> SoftwareRecord | None:
+        """Record of its software, which only software on cores has."""
+        return load_software(self.software) if self.kind == "cores" and self.software != FASTEST else None
+
+    @property
+    def provenance(self) -> Provenance:
+        """Whether machines have run it, a simulator, or its authors alone."""
+        if self.kind == "accelerator":
+            return "simulated"
+        return self.record.provenance if self.record else "measured"
+
+    @property
+    def rests_on(self) -> str:
+        """Record and rows that its rates rest on."""
+        if self.kind == "accelerator":
+            return "the engine (docs/engine.md)"
+        if self.kind == "gpu":
+            from sailsim.sim.backends.roofline import (  # stored runs are read without the engine
+                GPU_SOFTWARE,
+                GpuSoftware,
+            )
+
+            return f"fits.json: {GPU_SOFTWARE[cast(GpuSoftware, self.software)]}"
+        if self.record is None:
+            return "the records of measured software"
+        return f"{self.record.name}.toml: {self.record.source}"
 
     @property
     def paid(self) -> Literal["used", "whole"]:
@@ -158,16 +186,19 @@ class Runner(FrozenModel):
         content = self.model_dump(exclude={"machine", "hardware", "source"})
         # A machine's name and what it extends decide its price.
         content["machine"] = self.machine and [self.machine.digest, self.machine.name, *self.machine.extends]
+        if self.software.endswith(".toml"):
+            content["record"] = self.record and self.record.model_dump_json()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def runners(against: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
     """The runners that ship, followed by those of some files or machines.
 
-    Each of ``against`` is a file of `[[runner]]` tables, or a machine: the file of a system or a GPU, or the
-    name of one that ships, with other values of its fields after it, as in "l4:sms=60". A machine runs its
-    kind's first software, a server on all of its cores or, with PIM units, as an accelerator. Raises
-    SailsimError for a file that is none of these, and for two runners of one name.
+    Each of ``against`` is a file of `[[runner]]` tables, a record of software (`load_software`), or a
+    machine: the file of a system or a GPU, or the name of one that ships, with other values of its fields
+    after it, as in "l4:sms=60". Software runs on the point's own cores. A machine runs its kind's first
+    software, a server on all of its cores or, with PIM units, as an accelerator. Raises SailsimError for a
+    file that is none of these, and for two runners of one name.
     """
     every = (*shipped_runners(), *(runner for path in against for runner in read_runners(path)))
     names = [runner.name for runner in every]
@@ -205,7 +236,8 @@ def runners_by_name(*names: str) -> tuple[Runner, ...]:
 
 
 def read_runners(path: str | Path) -> tuple[Runner, ...]:
-    """The runners of a file, or the one runner of a system or GPU. Raises SailsimError for anything else."""
+    """The runners of a file, or the one runner of a system, a GPU or software. Raises SailsimError for
+    anything else."""
     text = str(path)
     try:
         choice = FileReference.parse(text)
@@ -215,10 +247,13 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
         return (_machine_runner(text),)
     table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim list system`")
     if "runner" not in table:
+        if {"provenance", "based_on"} & table.keys():
+            return (_software_runner(text),)
         if "kind" in table or "extends" in table:
             return (_machine_runner(text),)
         raise SailsimError(
-            f"{path} has no [[runner]] and no kind; allowed is a file of runners, of a system or of a GPU."
+            f"{path} has no [[runner]], kind or provenance; allowed is a file of runners, of a system, of a "
+            "GPU or of software."
         )
     if choice.changes:
         raise SailsimError(
@@ -238,13 +273,25 @@ def identity(against: Sequence[Runner]) -> str:
     return ",".join(f"{r.name}={r.digest}" for r in against if r.name not in shipped)
 
 
+def _software_runner(path: str) -> Runner:
+    """The runner of a record of software: on as many of the point's cores as it has threads."""
+    record = load_software(path)
+    entry = {"name": _runner_name(record.name), "title": f"cores, {record.title}", "kind": CORES}
+    entry |= {"hardware": OF_THE_POINT, "software": path, "source": f"--against {path}"}
+    return _validated(entry, path)
+
+
+def _runner_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.")
+
+
 def _machine_runner(text: str) -> Runner:
     """The runner of a machine that is given without one: its kind's first software on the whole machine."""
     machine = system_files.load_machine(text)
     backend = backend_of(machine)
     kind = backend.kind
     entry = {
-        "name": re.sub(r"[^a-z0-9._-]+", "-", machine.name.lower()).strip("-."),
+        "name": _runner_name(machine.name),
         "title": machine.title,
         "kind": kind,
         "hardware": text,
@@ -327,6 +374,7 @@ class Run:
     hardware: str
     """Name or file of the hardware."""
     software: str
+    provenance: Provenance
     host_software: str
     """Software of the cores for attention, norms and all else that is no matrix product: a name, or `file`
     where an accelerator's cores are as their machine's file says; empty for a GPU."""
@@ -535,6 +583,7 @@ def _run(
         kind=runner.kind,
         hardware=query.hardware or point.system,
         software=runner.software,
+        provenance=runner.provenance,
         host_software=_host_software(runner, runner.software),
         format=query.fmt.name,
         types=query.fmt.census_in_words(query.model),
@@ -603,7 +652,9 @@ def _host_software(runner: Runner, software: str) -> str:
     """`Run.host_software` of a runner whose software is known."""
     if runner.kind == "accelerator":
         return runner.host_software or AS_FILED
-    return HOST_SOFTWARE.get(software, software) if runner.kind == "cores" else ""
+    if runner.kind != "cores":
+        return ""
+    return software if software == FASTEST else load_software(software).host
 
 
 def _with_host_software(system: System | Gpu, software: str, phase: str) -> System:

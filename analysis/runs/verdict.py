@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from sailsim.analysis.runs.ratios import ratio_interval
 from sailsim.analysis.runs.runs import SAIL, SIGN
-from sailsim.sim.backends.cores import CLAIMED, FASTEST, SERVING, SIMULATED
+from sailsim.sim.backends.cores import FASTEST
+from sailsim.sim.software.records import shipped_records
 
 Run = Mapping[str, Any]
 """One runner at a point, as `compare` gives it."""
@@ -170,14 +171,15 @@ def _on_same_cores(ran: RunsByName, first: str) -> list[str]:
         if name != first
         and (run["kind"], run["hardware"], run["cores"]) == ("cores", lead["hardware"], lead["cores"])
         and run["pays"] == "used"
-        and run["software"] not in (FASTEST, *CLAIMED)
+        and run["software"] != FASTEST
+        and run["provenance"] != "claimed"
     ]
 
 
 def _peer(ran: RunsByName, first: str) -> Peer | None:
     """The fastest software on the same cores that this project tuned, else the fastest measured one."""
     names = _on_same_cores(ran, first)
-    tuned = [name for name in names if ran[name]["software"] in SIMULATED] or names
+    tuned = [name for name in names if ran[name]["provenance"] == "simulated"] or names
     best = max(tuned, key=lambda name: float(ran[name]["tokens_per_s"]), default=None)
     return None if best is None else Peer(best, ran[best], _ratio(ran, first, best))
 
@@ -197,7 +199,7 @@ def _partner(ran: RunsByName, first: str, other: Run) -> str:
 
 def _same_cores(lead: Run, peer: Peer) -> str:
     """Sentence on the leader and the strongest software on its cores."""
-    simulated = peer.run["software"] in SIMULATED
+    simulated = peer.run["provenance"] == "simulated"
     name = _name(lead)
     if lead["kind"] == "accelerator":
         kind = "tuned software" if simulated else "the fastest measured software"
@@ -226,10 +228,15 @@ def _of_two(lead: Run, other: Run, ratio: Ratio, fastest: bool) -> str:
     more = _times(ratio if faster is lead else _inverse(ratio))
     first = " the fastest," if fastest and faster is other else ""
     subject, object_ = (
-        f"{_name(run)}{' (only simulated)' * (run is other and run['software'] in (*SIMULATED, *CLAIMED))}"
+        f"{_name(run)}{' (only simulated)' * (run is other and _is_only_simulated(run))}"
         for run in (faster, slower)
     )
     return f"{subject} is{first} {more} as fast as {object_}."
+
+
+def _is_only_simulated(run: Run) -> bool:
+    """Whether software on cores has run on no machine; what accelerators are is known."""
+    return bool(run["kind"] == "cores" and run["provenance"] != "measured")
 
 
 def _name(run: Run) -> str:
@@ -359,11 +366,12 @@ def strongest(runs: RunsByName) -> list[str]:
         if run["kind"] == "gpu":
             of_gpu.setdefault(run["hardware"], []).append(name)
     best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_gpu.values()}
+    servers = [record.name for record in shipped_records() if record.serves]
     left = {
         name
         for name, run in runs.items()
         if (run["software"] == FASTEST and run["pays"] == "used")
-        or (run["software"] in (*CLAIMED, SERVING) and run["reason"])
+        or (run["reason"] and (run["provenance"] == "claimed" or run["software"] in servers))
     }
     return [name for name, run in runs.items() if name not in left and (run["kind"] != "gpu" or name in best)]
 

@@ -12,11 +12,11 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import SIMULATED_HOST
+from sailsim.sim.software.records import load_software
 from sailsim.workloads.model_files.load import load_model, uniform_choice
 from sailsim.workloads.models.model import ModelSpec
 
-HOST = SIMULATED_HOST
+HOST = load_software("neon").program
 """System of these runs, whose host software is fitted to the program that gem5 ran."""
 CORE_PARTS = {
     "embed": ("embed",),

@@ -155,7 +155,8 @@ class RunTable(ShortRepr):
     @property
     def runners(self) -> pd.DataFrame:
         """Fields of each runner, a row each in the order of the study: name, title, kind and others."""
-        columns = ["runner", "title", "kind", "hardware", "software", "format", "pays", "overhead", "curves"]
+        columns = ["runner", "title", "kind", "hardware", "software", "provenance", "format", "pays"]
+        columns += ["overhead", "curves"]
         return self.frame.drop_duplicates("runner")[columns].reset_index(drop=True)
 
     @property

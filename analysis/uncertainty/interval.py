@@ -23,11 +23,11 @@ from sailsim.analysis.uncertainty.prior import PRIOR, UNKNOWNS, Parameter, Prior
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.input_file import Stamp, stamp
 from sailsim.base.quantity import Quantity
-from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import VARIATION_NOTE, Leaf, leaves, load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import N1, core_of, fitted_constants, host_constants
+from sailsim.sim.software.fitted import core_of, fitted_constants, host_constants
+from sailsim.sim.software.records import N1
 from sailsim.sim.step.engine import NOT_READ, time_step
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.models.model import ModelSpec
@@ -205,13 +205,13 @@ def _own_parameter(path: str, leaf: Leaf) -> Parameter | None:
     return None
 
 
-def _softwares(system: System, file: Prior) -> dict[str, Software]:
-    """Software of the prior whose fitted constant a value of `FOLLOW_SOFTWARE` equals, by path."""
+def _softwares(system: System, file: Prior) -> dict[str, str]:
+    """str of the prior whose fitted constant a value of `FOLLOW_SOFTWARE` equals, by path."""
     if core_of(system) != N1:  # the constants are of N1 cores
         return {}
     known, reads = leaves(system), float(system.memory.read_share.value)
     nominal = {each: host_constants(fitted_constants(), each, reads) for each in file.hosts}
-    found: dict[str, Software] = {}
+    found: dict[str, str] = {}
     for path in priors.FOLLOW_SOFTWARE:
         if known[path].note in _DECIDED:
             continue
@@ -221,7 +221,7 @@ def _softwares(system: System, file: Prior) -> dict[str, Software]:
     return found
 
 
-def _normal_parameters(softwares: Mapping[str, Software]) -> dict[str, Parameter]:
+def _normal_parameters(softwares: Mapping[str, str]) -> dict[str, Parameter]:
     """Fitted constants behind some values of the cores, drawn along the fits' covariance."""
     names, matrix = fitted_constants().covariances["cpu"]
     uncertain = {name for at, name in enumerate(names) if matrix[at, at] > 0}

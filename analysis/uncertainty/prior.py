@@ -19,7 +19,6 @@ from pydantic import Field, model_validator
 from sailsim.analysis.costs.dollars import Price, prices
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import FrozenModel, Quantity
-from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.catalog import Catalog, validate
 from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.machine.system import System
@@ -198,7 +197,7 @@ class Prior(FrozenModel):
     """A file of unknowns: a prior over unpublished values."""
 
     extends: tuple[str, ...] = ()
-    hosts: dict[Software, str]
+    hosts: dict[str, str]
     """Systems by the software of their cores; the first is the nominal one, whose values are drawn."""
     rented: CloudServers
     levels: dict[str, AllowedValues] = Field(default={})

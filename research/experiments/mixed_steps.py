@@ -6,7 +6,7 @@ engine's.
 adds the runs of a folder's records to research/experiments/mixed_steps.csv, with the date, if one is given,
 and writes docs/data/mixed-steps.csv.
 
-The engine has the machine around which the program's cores were fitted (`SIMULATED_HOST`). That fit has seen
+The engine has the machine around which the program's cores were fitted. That fit has seen
 no prompt: what the rows of a pass have in common is that of rows that decode (`fits.json`).
 """
 
@@ -23,7 +23,7 @@ from sailsim.sim.backend import Chunk, StepQuery
 from sailsim.sim.backends.sail import BACKEND
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import SIMULATED_HOST
+from sailsim.sim.software.records import load_software
 from sailsim.sim.study.store import Store
 from sailsim.workloads.model_files.load import load_model
 
@@ -44,10 +44,11 @@ def kept() -> list[dict[str, str]]:
 def engine(row: dict[str, str]) -> list[float]:
     """Cycles of decoding alone, of the prompt alone, and of both."""
     threads, batch, tokens, blocks, context = (int(row[name]) for name in FIELDS[:5])
-    system, model = load_system(SIMULATED_HOST), replace(load_model("smollm2-135m"), extra_params=0)
+    host = load_software("neon").program
+    system, model = load_system(host), replace(load_model("smollm2-135m"), extra_params=0)
     model = replace(model, n_layers=blocks or model.n_layers)
     point = Point(
-        system=SIMULATED_HOST,
+        system=host,
         model="smollm2-135m",
         weights=row["weights"],
         batch=batch,

@@ -43,7 +43,7 @@ def parse_toml(data: bytes, name: str, allowed: str = "a TOML file") -> dict[str
     except RecursionError:
         raise too_deep from None
 
-    inner = [("", table, 0)]
+    inner: list[tuple[str, Any, int]] = [("", table, 0)]
     for key, value, depth in inner:
         if type(value) is int and not within_64_bits(value):
             raise SailsimError(

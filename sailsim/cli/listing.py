@@ -57,6 +57,13 @@ def _instances() -> dict[str, Row]:
     return {row.instance: asdict(row) for row in prices().rows}
 
 
+def _runners() -> dict[str, Row]:
+    from sailsim.analysis.runs.runs import shipped_runners
+
+    fields = ("name", "title", "kind", "software", "provenance", "rests_on", "source")
+    return {each.name: {field: getattr(each, field) for field in fields} for each in shipped_runners()}
+
+
 _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
     "system": (
         lambda: [_machine(name) for name in (*system_files.system_names(), *system_files.gpu_names())],
@@ -74,6 +81,7 @@ _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
         lambda: [_format(name) for name in format_names()],
         ("name", "wbits", "group_size", "bits_per_weight", "bytes"),
     ),
+    "runner": (lambda: [*_runners().values()], ("name", "provenance", "rests_on")),
     "price": (
         lambda: [*_instances().values()],
         ("instance", "machines", "units", "memory_gib", "usd_per_hour"),
@@ -87,7 +95,7 @@ _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
 @as_json_option
 def list_(kind: str | None) -> None:
     """List the shipped items of a KIND, or all: machines and GPUs, substrates, models, weight formats with
-    the size of Llama-2-7B in each, prices.
+    the size of Llama-2-7B in each, runners with what their rates rest on, prices.
 
     Where commands take the name of a system, a substrate or a model, the path of a file works too.
     """
@@ -104,14 +112,14 @@ def list_(kind: str | None) -> None:
 
 
 def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Print a table; if the last column is a title, print each row as a filled line."""
-    if names[-1] != "title":
+    """Print a table; if the last column is a sentence, print each row as a filled line."""
+    if names[-1] not in ("title", "rests_on"):
         print_table(rows, names, whole=names[:1])
         return
     widths = {name: max(len(str(row[name] or "")) for row in rows) for name in names[:-1]}
     for row in rows:
         begin = "".join(f"{row[name] or '':<{width}} " for name, width in widths.items())
-        say(f"{begin}{row['title']}", " " * len(begin))
+        say(f"{begin}{row[names[-1]]}", " " * len(begin))
 
 
 @click.command(cls=Command)
@@ -144,7 +152,8 @@ def show(kind: str, name: str, sources: bool, form: str | None) -> None:
     elif kind in ("system", "substrate"):
         _show_file(load_machine(name) if kind == "system" else load_substrate(name), sources)
     else:
-        _show_fields({"model": _model, "format": _format, "price": _price}[kind](name))
+        shown = {"model": _model, "format": _format, "runner": _runner, "price": _price}
+        _show_fields(shown[kind](name))
 
 
 def _toml(name: str) -> str:
@@ -288,10 +297,17 @@ def _format(name: str) -> Row:
     }
 
 
+def _runner(name: str) -> Row:
+    return _row_of("runner", name, _runners())
+
+
 def _price(name: str) -> Row:
-    rows = _instances()
+    return _row_of("instance", name, _instances())
+
+
+def _row_of(kind: str, name: str, rows: Mapping[str, Row]) -> Row:
     if name not in rows:
-        raise SailsimError(f"instance is {name!r}; allowed are {', '.join(rows)}.")
+        raise SailsimError(f"{kind} is {name!r}; allowed are {', '.join(rows)}.")
     return rows[name]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from sailsim.analysis.runs.runs import LEGEND, SIGN, runners
-from sailsim.sim.backends.cores import CLAIMED, SERVING, SIMULATED
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
@@ -51,7 +50,8 @@ def test_json_has_a_run_for_every_runner() -> None:
         runner.name
         for runner in runners()
         if runner.kind == "cores"
-        and runner.software not in (*SIMULATED, *CLAIMED, SERVING)
+        and runner.provenance == "measured"
+        and not (runner.record and runner.record.serves)
         and runs[runner.name]["instances"] < point.batch
     ]
 
@@ -66,8 +66,9 @@ def test_the_table_marks_what_nobody_ran_and_says_where_sums_are_converted(tmp_p
     words = [*SMALL, "--batch", "8", "--convert", "auto"]
     runs, printed = answer(*words)["runs"], " ".join(told(*words).split())
     for name, entry in runs.items():
-        simulated = entry["kind"] == "accelerator" or entry["software"] in (*SIMULATED, *CLAIMED)
-        assert entry["title"].endswith(f" {SIGN}") == simulated, name
+        assert entry["title"].endswith(f" {SIGN}") == (entry["provenance"] != "measured"), name
+        assert (entry["kind"] == "accelerator") <= (entry["provenance"] == "simulated")
+        assert entry["rests_on"]
     assert f"{LEGEND}." in printed
     assert f"{LEGEND}." in " ".join(told(*words, "--cost").split())
     assert f"conversion: {runs['sail']['converted']}" in printed

@@ -74,6 +74,7 @@ from calibration.vllm_problem import run_vllm
 from sailsim.analysis.studies.gem5_steps import TABLE as SIMULATED_TABLE
 from sailsim.base.atomic import write_whole
 from sailsim.sim.software.fitted import Floats, fits_file
+from sailsim.sim.software.records import N1, software_names
 
 SCRIPT_VERSION = 9
 
@@ -354,12 +355,39 @@ def _batch_rate_elsewhere(fitted: float) -> dict[str, Any]:
     }
 
 
+FITTED = "# ---- Written by research/fits/fit.py ----\n"
+"""Line of a record behind which its fitted constants stand."""
+
+
 def write(path: Path | None = None, result: dict[str, Any] | None = None) -> tuple[Path, dict[str, Any]]:
-    """Write the fits to ``path``, or over the file that ships; run them first unless ``result`` is given."""
+    """Write the fits to ``path``, or over the files that ship; run them first unless ``result`` is given.
+
+    Constants of software on cores stand in its record.
+    """
     result = run() if result is None else result
-    text = json.dumps(result, indent=1) + "\n"
-    if path is None:
-        with as_file(fits_file("fits.json")) as shipped:
-            path = Path(shipped)
-    write_whole(path, text.encode())
-    return path, result
+    if path is not None:
+        write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
+        return path, result
+    software = Path(str(fits_file(""))).parent / "software"
+    for name in software_names():
+        record = software / f"{name}.toml"
+        sets = {N1: result["cpu"], **result["cores"]}
+        body = "".join(_set_text(core, own[name]) for core, own in sets.items() if name in own)
+        head = record.read_text("utf-8").partition(FITTED)[0]
+        write_whole(record, (head + FITTED + body if body else head).encode())
+    rest = {name: each for name, each in result.items() if name not in ("cpu", "cores")}
+    with as_file(fits_file("fits.json")) as shipped:
+        write_whole(Path(shipped), (json.dumps(rest, indent=1) + "\n").encode())
+    return software, result
+
+
+def _set_text(core: str, tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """TOML of a set of constants and its intervals on a core."""
+    lines = []
+    for table, entries in tables.items():
+        lines.append(f"\n[cores.{core}.{table}]")
+        for name, entry in entries.items():
+            given = {key: value for key, value in entry.items() if value is not None}
+            values = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
+            lines.append(f"{name} = {{ {', '.join(values)} }}")
+    return "\n".join(lines) + "\n"

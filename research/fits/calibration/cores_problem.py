@@ -27,7 +27,8 @@ from calibration.kernel_ratios import gem5_rates
 from calibration.measurements import Compared, MeasuredRows
 from calibration.solver import HeldOut, Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores
-from sailsim.sim.software.fitted import N1, Floats
+from sailsim.sim.software.fitted import Floats
+from sailsim.sim.software.records import N1
 
 MEASURED: Mapping[str, tuple[str, str]] = {
     "neoverse-v1": ("graviton3", "Graviton3"),

@@ -18,7 +18,6 @@ from calibration.solver import (
     Problem,
 )
 from sailsim.sim.backends import cores
-from sailsim.sim.backends.cores import Software
 from sailsim.sim.software.fitted import Floats
 
 BARRIER = Parameter(
@@ -61,7 +60,7 @@ def small_products() -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-TOGETHER: tuple[Software, ...] = ("llama.cpp", "ampere")
+TOGETHER: tuple[str, ...] = ("llama.cpp", "ampere")
 """The stacks that are fitted together."""
 
 
@@ -71,7 +70,7 @@ def hides_parameter() -> Parameter:
     return Parameter("overlap", 0.2, 0.0, 1.0, "ratio", meaning)
 
 
-def software_parameters(software: Software) -> tuple[Parameter, ...]:
+def software_parameters(software: str) -> tuple[Parameter, ...]:
     """The parameters that a software has of its own."""
     kernels, attention = {
         "llama.cpp": ({"q4_k_m": 2.6}, 0.5),

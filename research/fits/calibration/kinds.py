@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache, reduce
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ from sailsim.sim.software.fitted import (
     fitted_constants,
     joined_interval,
 )
+from sailsim.sim.software.records import load_software
 
 COLUMNS = ("kind", "what", "of", "held_out", "count", "median_error", "bias", "low", "high", "inside")
 MANY, FEW = MANY_THREADS, 8
@@ -280,7 +281,7 @@ def run_kinds(table: dict[str, Any]) -> None:
         table["errors"].append(error_row("decode, llama.cpp, bare metal", name, metal))
     intervals = {kind: _interval(kind, ratios) for kind, ratios in groups.items()}
     table["bare_metal"] = bare_metal()
-    measured = [each for name, each in table["cpu"].items() if name in cores.MEASURED]
+    measured = [each for name, each in table["cpu"].items() if load_software(name).is_measured]
     measured += [each for sets in table["cores"].values() for each in sets.values()]
     for each in measured:
         own = each["intervals"]
@@ -335,7 +336,7 @@ def packed_cases() -> Iterator[Case]:
             cores.predict_cores(
                 load_system(row["system"]), fitting_model(row["model"]), file_format(row["bytes_as"]),
                 count * int(row["threads"]), count * int(row["batch"]), context,
-                software=cast(cores.Software, row["software"]), instances=count,
+                software=row["software"], instances=count,
             )
         )  # fmt: skip
     rate = np.array([step.tokens_per_s for step in steps])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from calibration.cores_problem import TITLES, tiles_without
 from calibration.errors import band_of, digits, error_row, held_row
 from calibration.measurements import file_format, fitting_model, read_table
 from sailsim.sim.backends import cores
-from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.software.fitted import Fits, Floats, core_of, decode_demand
 from sailsim.sim.step.schedule import CpuSheet
@@ -79,7 +78,7 @@ def _reckoned(row: dict[str, str], fitted: Fits) -> float:
     processes, batch = int(row["processes"]), int(row["batch"])
     context = int(row["prompt"]) + round(int(row["generated"]) / 2)
     work = decode_demand(fitting_model(row["model"]), fmt, batch, context)
-    c, _ = cores.cpu_fit(cast(Software, row["software"]), fmt, fitted, core=core_of(system))
+    c, _ = cores.cpu_fit(row["software"], fmt, fitted, core=core_of(system))
     threads, together = np.asarray(float(row["threads"])), np.asarray(float(processes))
     parts = cores.packed_breakdown(work, CpuSheet.of(system), threads, c, work.rows, together)
     return processes * batch / float(sum(parts.values()))

@@ -26,10 +26,10 @@ Therefore a fit on one machine carries over to another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from typing import Literal, Self, cast
+from typing import Literal, Self
 
 import numpy as np
 
@@ -39,7 +39,6 @@ from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.software import fitted
 from sailsim.sim.software.fitted import (
-    N1,
     UNMEASURED,
     Fits,
     Floats,
@@ -48,33 +47,13 @@ from sailsim.sim.software.fitted import (
     core_of,
     fitted_constants,
 )
-from sailsim.sim.software.kernel_rates import format_rate, kernel_problem, table_problem
+from sailsim.sim.software.kernel_rates import format_problem, format_rate
+from sailsim.sim.software.records import FILED, N1, load_software, shipped_records, software_names
 from sailsim.sim.step.schedule import CODE_BITS, AttentionModel, CpuSheet, Many
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import Chunk, check_sizes, split_chunks
 from sailsim.workloads.models.model import ModelSpec
 
-Software = Literal["llama.cpp", "ampere", "t-mac", "vllm", "t-sar", "neon", "neon-lut"]
-SOFTWARE: Mapping[Software, str] = {
-    "llama.cpp": "llama.cpp build 4753, April 2025",
-    "ampere": "Ampere's llama.cpp fork, release 2.0.0",
-    "t-mac": "T-MAC, look-up tables on the cores, commit 7042f8f7",
-    "vllm": "vLLM, bf16, of 2026",
-    "t-sar": "T-SAR, tables in vector registers by new instructions, as its authors simulated them",
-    "neon": "NEON kernels of this project, as gem5 runs them",
-    "neon-lut": "look-up tables in NEON of this project, as gem5 runs them",
-}
-SIMULATED: tuple[Software, ...] = ("neon", "neon-lut")
-"""Software whose rates come from gem5's model of a core, not from a machine."""
-CLAIMED: Mapping[Software, Software] = {"t-sar": "t-mac"}
-"""Software with a claimed gain, simulated by its authors, over other software, whose constants it takes."""
-MEASURED = tuple(name for name in SOFTWARE if name not in (*SIMULATED, *CLAIMED))
-HOST_SOFTWARE: Mapping[str, str] = {"t-mac": "llama.cpp", "t-sar": "llama.cpp", "neon-lut": "neon"}
-"""Software with matrix products of its own, and the software of its attention and norms."""
-SERVING: Software = "vllm"
-"""Software of servers alone: its steps are known, but not its attention as host software of units."""
-SEPARATE_CACHES = (*SIMULATED, SERVING)
-"""Software whose sequences each scan their own cache."""
 FASTEST = "best"
 """Choice of the measured software that is the fastest at a point."""
 Cache = Literal["separate", "unified"]
@@ -93,25 +72,6 @@ TILED_ROWS = 8
 NEON, read at 0510290e: all threads at each head)."""
 PASS_ROWS = 4
 """Rows of a pass: this project's kernels multiply a weight with so many rows once it is unpacked."""
-SIMULATION_NOTE = (
-    "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
-    "which is calibrated on load latencies alone; the interval moves its kernels and attention by a fifth."
-)
-CLAIM_NOTE = (
-    "Simulated by its authors on other cores, not measured: T-MAC's tables, times the ends of the gains that "
-    "they claim, and in the middle their geometric mean. Its weights are -1, 0 and 1. Its joules lack "
-    "what its instructions add."
-)
-VLLM_NOTE = (
-    "vLLM was measured on Neoverse N2 with models of 0.1 and 2.6e9 parameters and at most 1,280 tokens: all "
-    "else is extrapolated."
-)
-TABLE_NOTE = "The work that rows of a table kernel share is known from SmolLM2's steps alone."
-_SOFTWARE_NOTES: Mapping[str, Sequence[str]] = {
-    **{"neon": [SIMULATION_NOTE], "neon-lut": [SIMULATION_NOTE, TABLE_NOTE]},
-    **{"t-sar": [CLAIM_NOTE], "vllm": [VLLM_NOTE]},
-}
-"""Notes on software, whatever the core."""
 MIXED_NOTE = "Nobody measured prompts and decoding in one step: all rows are multiplied as those of a prompt."
 SEVERAL_PROMPTS_NOTE = "Single prompts were measured: several at once are taken as so many rows more."
 
@@ -120,7 +80,7 @@ class CpuBackend(Backend):
     """A server's cores, without an accelerator."""
 
     kind = "cores"
-    software = (*SOFTWARE, FASTEST)
+    software = (*software_names(), FASTEST)
 
     def refusal(self, query: StepQuery) -> str | None:
         """Reason: a format or a core without kernels of the software, or prompts that were not measured."""
@@ -128,25 +88,20 @@ class CpuBackend(Backend):
         if software == FASTEST:
             return None
         assert isinstance(query.machine, System)
-        core = core_of(query.machine)
+        core, record = core_of(query.machine), load_software(software)
         known = fitted_constants().known_on(core)
-        if CLAIMED.get(cast(Software, software), software) not in known:
+        has_rates = core in record.measured_on or (record.law == "gain" and record.based_on in known)
+        if not has_rates:
             allowed = ", ".join(known)
             return f"software is {software}, which was not measured on {core}; allowed is one of {allowed}."
-        problem = table_problem(query.fmt, software) if software in ("t-mac", "t-sar") else None
-        if software in SIMULATED:
-            problem = kernel_problem(query.fmt.of_model(query.model))
-        if software == SERVING and query.fmt.name != "bf16":
-            problem = (
-                f"weights are {query.fmt.name}; allowed for vLLM is bf16: no rows of its int4 are at hand."
-            )
-        if problem is None and query.prompts:
-            return prompt_problem(software)
-        return problem
+        fmt = query.fmt.of_model(query.model) if record.program else query.fmt
+        problem = format_problem(record, fmt, core)
+        return prompt_problem(software) if problem is None and query.prompts else problem
 
-    def _measured(self, query: StepQuery) -> dict[Software, StepQuery]:
+    def _measured(self, query: StepQuery) -> dict[str, StepQuery]:
         """The query for each measured software that is not refused."""
-        queries = {name: replace(query, software=name) for name in MEASURED}
+        measured = [record.name for record in shipped_records() if record.is_measured]
+        queries = {name: replace(query, software=name) for name in measured}
         return {name: each for name, each in queries.items() if self.refusal(each) is None}
 
     def timer(self, query: StepQuery) -> Timer:
@@ -158,14 +113,14 @@ class CpuBackend(Backend):
                 timer(chunks) for timer in (with_prompts if split_chunks(chunks)[1] else timers.values())
             )
         assert isinstance(query.machine, System)
-        return _timer(query.machine, query.model, query.fmt, query.cores, cast(Software, query.software))
+        return _timer(query.machine, query.model, query.fmt, query.cores, query.software)
 
     def step(self, query: StepQuery) -> StepResult:
         """Predict by the software's fitted constants; with `FASTEST`, by those of the fastest software."""
         if query.software == FASTEST:
             results = {name: self.step(each) for name, each in self._measured(query).items()}
             name = max(results, key=lambda name: results[name].tokens_per_s)
-            note, best = f"The fastest measured here is {SOFTWARE[name]}.", results[name]
+            note, best = f"The fastest measured here is {load_software(name).title}.", results[name]
             return replace(best, software=name, notes=(note, *best.notes))
         assert isinstance(query.machine, System)
         point = query.point
@@ -177,7 +132,7 @@ class CpuBackend(Backend):
             point.batch,
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
-            software=cast(Software, query.software),
+            software=query.software,
             instances=None if query.packed and point.phase == "decode" and not query.chunks else 1,
             chunks=query.chunks,
         )
@@ -321,7 +276,7 @@ def packed_breakdown(
 
 
 def cpu_fit(
-    software: Software,
+    software: str,
     fmt: WeightFormat,
     fitted_by: Fits | None = None,
     prompts: bool = False,
@@ -332,7 +287,7 @@ def cpu_fit(
     ``fitted_by`` replaces the shipped fits; ``prompts`` selects whole prompts instead of decoding. Raises
     SailsimError for software without constants on that core.
     """
-    fit = (fitted_by or fitted_constants()).software(CLAIMED.get(software, software), core)
+    fit = (fitted_by or fitted_constants()).software(software, core)
     anchor, rate = format_rate(software, fmt, fitted_by, prompts, core)
 
     def value(name: str, otherwise: float = 0.0) -> float:
@@ -351,7 +306,7 @@ def cpu_fit(
             row_s=value("prompt_row_overhead" if prompts else "row_overhead") * 1e-9,
             hand_over=1.0 if prompts else value("hand_over", 1.0),
             whole_product=value("whole_product", 1.0),
-            read_rate=anchor / 8 if software == "t-mac" else 0.0,
+            read_rate=anchor / 8 if load_software(software).law == "look-ups" else 0.0,
             read_power=value("read_power", 1.0),
             core_share=value("core_share", 1.0),
             shared=value("shared") * rate.in_common,
@@ -450,7 +405,7 @@ def predict_cores(
     context: int = 64,
     *,
     prompt: int | None = None,
-    software: Software = "llama.cpp",
+    software: str = FILED,
     cache: Cache | None = None,
     instances: int | None = 1,
     chunks: tuple[Chunk, ...] = (),
@@ -468,8 +423,9 @@ def predict_cores(
             as in this project's kernels, and the lower end of the interval holds the other. None: as in the
             software, but "separate" on a machine with units.
     """
-    simulated = software in SIMULATED
-    fmt = fmt.of_model(model) if simulated else fmt  # measured software's rate is of a whole mix
+    record = load_software(software)
+    own_program = bool(record.program)
+    fmt = fmt.of_model(model) if own_program else fmt  # other software's rate is of a whole mix
     cache = cache or _default_cache(system, software)
     demand_of = partial(fitted.step_demand, model, fmt)
     whole = ProcessBatch.of(demand_of, batch, context, prompt, chunks)
@@ -503,45 +459,46 @@ def predict_cores(
     parts = unpacked(c, unified)
     seconds = sum(parts.values())
     # The interval holds the scatter of measurements, the intervals of rates, and the other cache.
-    fit = fitted_constants().software(CLAIMED.get(software, software), core)
-    low, high = c.scaled(rate.low / rate.relative, simulated), c.scaled(rate.high / rate.relative, simulated)
-    if simulated:
+    fit = fitted_constants().software(software, core)
+    low, high = (c.scaled(end / rate.relative, own_program) for end in (rate.low, rate.high))
+    if own_program:
         high = replace(high, shared=float(fit.constants["shared"].high or 0.0) * rate.in_common)
     if c.read_rate:
         power = fit.constants["read_power"]
         low = replace(low, read_power=float(power.low or c.read_power))
         high = replace(high, read_power=float(power.high or c.read_power))
-    slow = sum(unpacked(low, bool(rows.decoding) and software not in SEPARATE_CACHES).values())
+    unified_by_itself = record.cache == "unified"
+    slow = sum(unpacked(low, bool(rows.decoding) and unified_by_itself).values())
     fast = sum(unpacked(high, unified).values())
     metal = None if system.host.bare_metal is None else bool(machine.bare_metal)
-    kinds = ["decode"] if simulated else rows.kinds(model.n_params, own_threads, count, metal)
-    if simulated and count > 1:
+    kinds = ["decode"] if own_program else rows.kinds(model.n_params, own_threads, count, metal)
+    if own_program and count > 1:
         kinds.append("packed")
     factors = fitted.joined_interval(fit, kinds).widened(slow / seconds, seconds / fast)
     tokens = int(work.rows) if chunks else batch * (prompt or 1)
     notes = list(_software_notes(core, software, fmt, rate, bool(rows.prompts), own_threads))
-    titles = {} if software == SERVING else fitted.KINDS  # vLLM's intervals are of its own rows
+    titles = {} if record.serves else fitted.KINDS  # a server's intervals are of its own rows
     notes += [f"The interval has that of {titles[kind]}." for kind in kinds if kind in titles]
     if count > 1:
         notes.append(
             f"{count} instances side by side, each with {own_threads} threads and at most "
             f"{work.rows:.0f} of the sequences."
         )
-    if rows.decoding and work.rows > 1 and software not in SEPARATE_CACHES:
+    if rows.decoding and work.rows > 1 and unified_by_itself:
         notes.append(
             "Every sequence scans the cache of all, as this software does."
             if unified
             else "Batches were measured with one cache for all sequences: the interval's lower end has it."
         )
-    as_codes = simulated and model.kv_bits == CODE_BITS
+    as_codes = own_program and model.kv_bits == CODE_BITS
     notes += fitted.model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if as_codes else model, tokens)
     notes += [SEVERAL_PROMPTS_NOTE] if sum(chunk.times for chunk in rows.prompts) > 1 else []
-    notes += [MIXED_NOTE] if rows.prompts and rows.decoding and software != SERVING else []
+    notes += [MIXED_NOTE] if rows.prompts and rows.decoding and not record.serves else []
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else whole.work.kv_bytes)
     return fitted.predicted_step(tokens, parts, factors, read, notes, count)
 
 
-def _fits(software: Software, fmt: WeightFormat, model: ModelSpec, core: str) -> Callable[[bool], CpuFit]:
+def _fits(software: str, fmt: WeightFormat, model: ModelSpec, core: str) -> Callable[[bool], CpuFit]:
     """Constants of decoding and of prompts (True), which raise SailsimError where none were measured."""
 
     @cache
@@ -549,33 +506,32 @@ def _fits(software: Software, fmt: WeightFormat, model: ModelSpec, core: str) ->
         if prompts and (problem := prompt_problem(software)):
             raise SailsimError(problem)
         c, _ = cpu_fit(software, fmt, prompts=prompts, core=core)
-        if software in SIMULATED:
-            host = load_system(fitted.SIMULATED_HOST).host
-            return replace(c, program=AttentionModel.of(host, model.kv_bits))
+        if program := load_software(software).program:
+            return replace(c, program=AttentionModel.of(load_system(program).host, model.kv_bits))
         return c
 
     return fit
 
 
-def _default_cache(system: System, software: Software) -> Cache:
+def _default_cache(system: System, software: str) -> Cache:
     """The software's cache; on a machine with units their program's, so that only the products differ."""
     units = system.has_pim or system.accelerator is not None
-    return "separate" if software in SEPARATE_CACHES or units else "unified"
+    return "separate" if units else load_software(software).cache
 
 
 def _unpacking_seconds(
-    system: System, model: ModelSpec, software: Software, work: StepDemand, threads: float
+    system: System, model: ModelSpec, software: str, work: StepDemand, threads: float
 ) -> float:
     """Seconds in which the cores round and unpack keys and values of few bits."""
-    if software in SIMULATED:
+    if load_software(software).program:
         return 0.0  # part of the program's attention
     vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
     return float(work.cache_flops) / (threads * vectors)
 
 
-def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, software: Software) -> Timer:
+def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, software: str) -> Timer:
     """Seconds of `predict_cores` for one process."""
-    fmt = fmt.of_model(model) if software in SIMULATED else fmt
+    fmt = fmt.of_model(model) if load_software(software).program else fmt
     demand_of, sheet = fitted.mixed_demand(model, fmt), CpuSheet.of(system)
     cache, fits = _default_cache(system, software), _fits(software, fmt, model, core_of(system))
     if problem := _problem(system, threads, 1, False, software, cache, 1):
@@ -604,63 +560,51 @@ def _problem(
         return f"instances is {instances}, allowed is 1..{most}, a sequence and a thread for each"
     if not 1 <= threads <= cores:
         return f"threads is {threads}, allowed is 1..{cores}, the cores of {system.name}"
-    if software not in SOFTWARE:
-        return f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}"
     if cache not in CACHES:
         return f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}"
-    if cache != "separate" and software in SEPARATE_CACHES:
-        return f"cache is {cache!r}, allowed for {SOFTWARE[software]} is 'separate'"
+    if cache != "separate" == load_software(software).cache:
+        return f"cache is {cache!r}, allowed for {load_software(software).title} is 'separate'"
     return None
 
 
 def prompt_problem(software: str) -> str | None:
     """Reason why a software's prompts are not predicted, None if they are."""
-    reasons: dict[str, str] = {
-        "t-mac": "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these",
-        "t-sar": "T-SAR's prompts are not modelled",
-        **{name: f"{SOFTWARE[name]}, decode alone" for name in SIMULATED},
-    }
-    why = reasons.get(software)
-    return why and f"{why}; allowed for phase prefill is llama.cpp, ampere or vllm."
+    *others, last = (record.name for record in shipped_records() if not record.no_prompts)
+    why = load_software(software).no_prompts
+    return (why and f"{why}; allowed for phase prefill is {', '.join(others)} or {last}.") or None
 
 
 def _software_notes(
-    core: str, software: Software, fmt: WeightFormat, rate: KernelRate, prompts: bool, threads: int
+    core: str, software: str, fmt: WeightFormat, rate: KernelRate, prompts: bool, threads: int
 ) -> Iterator[str]:
     """Notes on a software, its kernels and the threads of a process."""
-    simulated = software in SIMULATED
-    yield from _SOFTWARE_NOTES[software] if software in _SOFTWARE_NOTES else _core_notes(core, software)
+    record = load_software(software)
+    yield from record.notes.always
+    if core != N1 and record.notes.elsewhere:
+        yield record.notes.elsewhere.format(core=core)
+    if not record.notes.always or record.notes.elsewhere:
+        yield from _core_notes(core, software)
     if rate.kind == "assumed":
         yield (
             f"{UNMEASURED} {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
             f"({rate.low:.3g}..{rate.high:.3g}) of the fitted rate ({rate.note})."
         )
-    if simulated or software in CLAIMED:
+    if not record.is_measured:
         return
     if rate.how:
         yield (
             f"{UNMEASURED} {fmt.name} on this chip: its kernel runs at {rate.relative:.2f} "
             f"({rate.low:.2f}..{rate.high:.2f}) of the measured four-bit rate, {rate.how}."
         )
-    if software == "t-mac":
-        yield (
-            "T-MAC was measured on one and two threads of a Cortex-A76, Neoverse N1's sibling, and one row "
-            "at a time: more threads read as those of three other chips did; the interval has their range."
-        )
-    if prompts and software == "ampere":
-        yield (
-            "The fork's prompts were measured on an Altra with 48 to 80 threads, 512 tokens each: all else "
-            "is extrapolated."
-        )
+    if prompts and record.notes.prompts:
+        yield record.notes.prompts
     fewest = fitted_constants().fewest_threads
     if threads < fewest:
         yield f"Fewer threads than the {fewest} of the smallest measured machine: extrapolated."
 
 
-def _core_notes(core: str, software: Software) -> Iterator[str]:
+def _core_notes(core: str, software: str) -> Iterator[str]:
     """Notes on constants of a software that were not measured on a core."""
-    if software == "t-mac" and core != N1:
-        yield f"T-MAC was not measured on {core}: its look-ups are those of {N1}, by vector pipes."
     if fitted_constants().software(software, core).constants["attention_rate"].kind == "assumed":
         yield (
             f"Of llama.cpp on {core} only the kernels were measured: its other constants lie between those "

@@ -7,19 +7,20 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from math import ceil
-from typing import Any, cast
+from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.backend import ACTIVITY, EnergyShape, StepQuery, StepResult
-from sailsim.sim.backends.cores import Software, cpu_fit, prompt_problem, ubatches
+from sailsim.sim.backends.cores import cpu_fit, prompt_problem, ubatches
 from sailsim.sim.machine.dram import MemorySystem
 from sailsim.sim.machine.pim import AUTO, NBWS, PER_TENSOR
 from sailsim.sim.machine.substrate import load_substrate, substrate_path
 from sailsim.sim.machine.system import System, memory_system
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import core_of
+from sailsim.sim.software.records import load_software
 from sailsim.sim.step.engine import Accelerator, simulate_step
 from sailsim.sim.step.gemv_times import GemvTimer, GemvTimes, Units, parallel_times, share_slices
 from sailsim.sim.step.parts import StepParts, chunks_of, has_codes
@@ -144,9 +145,9 @@ def prompt_tasks(query: StepQuery, host: HostCores, prompts: tuple[Chunk, ...]) 
     prompts ran in gem5 (`research/experiments/mixed_steps.csv`).
     """
     assert isinstance(query.machine, System)
-    if query.host_software != "neon" and (problem := prompt_problem(query.host_software)):
+    software, core = query.host_software, core_of(query.machine)
+    if not load_software(software).program and (problem := prompt_problem(software)):
         raise SailsimError(problem)
-    software, core = cast(Software, query.host_software), core_of(query.machine)
     c, _ = cpu_fit(software, query.fmt, prompts=True, core=core)
     ops, rows = mixed_step(query.model, query.fmt, prompts), sum(p.new * p.times for p in prompts)
     products = sum(op.kind == "gemv" for op in ops)

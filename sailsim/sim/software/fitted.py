@@ -1,7 +1,7 @@
 """Fitted constants, the demand of a step on a machine, and intervals, shared by the fitted backends.
 
-`fits/fits.json` is written by `research/fits/fit.py`. The formulas are in `backends.cores` and
-`backends.roofline`.
+`research/fits/fit.py` writes `fits/fits.json` and the constants of the records (`records`). The formulas
+are in `backends.cores` and `backends.roofline`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from math import exp, hypot, isfinite, log
 from typing import Any
 
 import numpy as np
-import tomli
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
@@ -27,6 +26,7 @@ from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system, vary
+from sailsim.sim.software.records import CORES, N1, load_software, shipped_records
 from sailsim.sim.step.schedule import AttentionModel
 from sailsim.workloads.models.experts import touched_experts
 from sailsim.workloads.models.formats import WeightFormat
@@ -35,10 +35,6 @@ from sailsim.workloads.models.model import MAX_DIMENSION, ModelSpec
 
 Floats = NDArray[np.float64]
 
-N1 = "neoverse-n1"
-"""Core of Graviton2 and Altra, on which three software stacks were measured."""
-CORES = (N1, "neoverse-v1", "neoverse-v2", "neoverse-n2")
-"""Cores with constants of their own in `fits.json`."""
 _WIDE_PIPES = 4
 """Fewest vector pipes of a core with SVE2 that is taken for Neoverse V2; N2 has two."""
 UNMEASURED = "No measurement of"
@@ -163,7 +159,7 @@ class FitSet:
 
 @dataclass(frozen=True)
 class Fits:
-    """Contents of `fits.json`."""
+    """Contents of `fits.json`, with the constants of software on cores from its records."""
 
     table: Mapping[str, Any]
     sets: Mapping[str, FitSet]
@@ -174,15 +170,20 @@ class Fits:
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Fits:
-        """Fits in a file's table."""
+        """Fits in a table with the sets of software on Neoverse N1 (`cpu`) and on other cores (`cores`)."""
         tables = {f"cpu.{name}": each for name, each in table["cpu"].items()} | {"gpu": table["gpu"]}
         for core, sets in table["cores"].items():
             tables |= {f"cpu.{name}.{core}": each for name, each in sets.items()}
         return cls(table, {name: _fit_set(each) for name, each in tables.items()})
 
     def software(self, name: str, core: str = N1) -> FitSet:
-        """Constants of a CPU software on a core (`CORES`). Raises SailsimError where there are none."""
+        """Constants of a software on a core, its own or those of the software that it is based on.
+
+        Raises SailsimError where there are none.
+        """
         if name not in self.known_on(core):
+            if base := load_software(name).based_on:
+                return self.software(base, core)
             raise SailsimError(
                 f"software is {name}, allowed on {core} is one of {', '.join(self.known_on(core))}"
             )
@@ -191,12 +192,6 @@ class Fits:
     def known_on(self, core: str) -> tuple[str, ...]:
         """Software stacks with constants on a core."""
         return tuple(self.table["cpu"] if core == N1 else self.table["cores"][core])
-
-    @cached_property
-    def claimed(self) -> Mapping[str, Quantity]:
-        """Speed of a software's kernels over another one's, as claimed by its authors (`claimed.toml`)."""
-        table = tomli.loads(fits_file("claimed.toml").read_text("utf-8"))
-        return {name: Quantity.model_validate(each) for name, each in table["gain"].items()}
 
     @property
     def gpu(self) -> FitSet:
@@ -312,10 +307,6 @@ def _fit_set(table: Mapping[str, Any]) -> FitSet:
     )
 
 
-SIMULATED_HOST = "sail-n1-neon-host"
-"""System whose file has the fitted constants of cores with units that run this project's program in gem5."""
-
-
 def host_constants(fitted: Fits, software: str, reads: float) -> dict[str, float]:
     """Values of a system's fields for cores that run a fitted software.
 
@@ -335,8 +326,8 @@ def host_constants(fitted: Fits, software: str, reads: float) -> dict[str, float
 def with_host_software(system: System, software: str) -> System:
     """The machine with another host software on its cores: attention, norms, barriers.
 
-    Measured software has its fitted constants; this project's has the fields of cores that the file of
-    `SIMULATED_HOST` sets itself. Raises SailsimError for software without constants on these cores.
+    Software with a `program` has the fields of cores that its file sets itself, other software its fitted
+    constants. Raises SailsimError for software without constants on these cores.
     """
     return _with_host_software(system, software)
 
@@ -345,10 +336,11 @@ def with_host_software(system: System, software: str) -> System:
     maxsize=64
 )  # the same object for the same machine keeps its units, with all times they have cached
 def _with_host_software(system: System, software: str) -> System:
-    if "core_share" not in fitted_constants().software(software, core_of(system)).constants:
+    fitted_constants().software(software, core_of(system))  # raises where there are none
+    if not (program := load_software(software).program):
         changes = host_constants(fitted_constants(), software, float(system.memory.read_share.value))
         return vary(system, changes, source="fits.json", note=f"as fitted for {software}")
-    own = load_system(SIMULATED_HOST)
+    own = load_system(program)
     base = load_system(own.extends[0])
     host = {name: value for name, value in own.host if value != getattr(base.host, name)}
     if system.host.submit != base.host.submit:  # set by the caller
@@ -361,7 +353,12 @@ def _with_host_software(system: System, software: str) -> System:
 @cache  # 1,300 lines of JSON, needed by every prediction
 def fitted_constants() -> Fits:
     """The shipped fits."""
-    return Fits.of(json.loads(fits_file("fits.json").read_text("utf-8")))
+    sets: dict[str, dict[str, Any]] = {core: {} for core in CORES}
+    for record in shipped_records():
+        for core, own in record.cores.items():
+            sets[core][record.name] = own
+    table = json.loads(fits_file("fits.json").read_text("utf-8"))
+    return Fits.of(table | {"cpu": sets.pop(N1), "cores": sets})
 
 
 def held_out_results() -> dict[str, Any]:

@@ -17,7 +17,8 @@ import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.software.fitted import N1, RATE_ROWS, Fits, FitSet, KernelRate, fitted_constants
+from sailsim.sim.software.fitted import RATE_ROWS, Fits, FitSet, KernelRate, fitted_constants
+from sailsim.sim.software.records import N1, Law, SoftwareRecord, load_software
 from sailsim.workloads.models.formats import TensorFormat, WeightFormat
 
 GROUP = 128
@@ -29,8 +30,6 @@ TABLE_BITS = 4
 CORE_MODEL_ERROR = 0.2
 """Error of a kernel's rate on the core model, or of the ratio of two, against a real core (log; assumed,
 0.1..0.3): the model is calibrated on load latencies, not on kernels."""
-TERNARY = ("tq1_0", "tq2_0", "w2")
-"""Formats that T-SAR multiplies: weights of -1, 0 and 1, which take two bits, and codes of two bits."""
 COLUMN_WEIGHTS = 4096
 """Weights of a scale where a column has one (assumed, 1024..16384: a column's weights)."""
 DECODE_TABLE = "gem5/decode.jsonl"
@@ -42,22 +41,26 @@ def lut_bits() -> Mapping[str, int]:
     return {row["format"]: int(row["lut_bits"]) for row in RATE_ROWS if row["lut_bits"]}
 
 
-def table_problem(fmt: WeightFormat, software: str = "t-mac") -> str | None:
-    """Reason why T-MAC or T-SAR does not run a format, None if its tables take a type of it."""
-    types = (fmt.base, *(each for each, _ in fmt.shares))
-    if software == "t-sar" and not all(format_key(each) in TERNARY for each in types):
-        return f"weights are {fmt.name}; allowed for T-SAR are ternary ones alone: {', '.join(TERNARY)}."
-    if any(format_key(each) in lut_bits() for each in types):
-        return None
-    return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
+def format_problem(record: SoftwareRecord, fmt: WeightFormat, core: str) -> str | None:
+    """Reason why a software does not multiply a format on a core, None if it does."""
+    types, words = [fmt.base, *(each for each, _ in fmt.shares)], f"weights are {fmt.name}; allowed for"
+    if record.formats and not all(_key_or_name(each) in record.formats for each in types):
+        return f"{words} {record.allowed or f'{record.title} are ' + ', '.join(record.formats)}."
+    if record.law == "listed":
+        listed = record.rates.get(core, {})
+        if not all(format_key(each) in listed for each in types):
+            return f"{words} {record.title} on {core} are {', '.join(listed) or 'none'}."
+    tables = "look-ups" in (record.law, record.based_on and load_software(record.based_on).law)
+    if tables and not any(format_key(each) in lut_bits() for each in types):
+        return f"{words} T-MAC's tables are some of {', '.join(lut_bits())}."
+    if record.program and (without := [each.name for each in types if each.wbits is None]):
+        return f"weights are {without[0]}; allowed for this project's kernels are codes of 1 to 8 bits."
+    return None
 
 
-def kernel_problem(fmt: WeightFormat) -> str | None:
-    """Reason why this project's kernels do not multiply a format, None if they do."""
-    without = [each.name for each in (fmt.base, *(each for each, _ in fmt.shares)) if each.wbits is None]
-    if not without:
-        return None
-    return f"weights are {without[0]}; allowed for this project's kernels are codes of 1 to 8 bits."
+def _key_or_name(fmt: TensorFormat) -> str:
+    """`format_key`, or the type's name where it has no rate."""
+    return format_key(fmt) if fmt.name in fitted_constants().kernel_rates or fmt.wbits else fmt.name
 
 
 def format_key(fmt: TensorFormat) -> str:
@@ -81,26 +84,53 @@ def format_rate(
     ``fitted_by`` replaces the shipped fits; ``prompts`` selects whole prompts, for which the fork has other
     rates (llama.cpp has one for both). Raises SailsimError for software without constants on that core.
     """
-    fitted = fitted_by or fitted_constants()
-    rates = fitted.kernel_rates
-    own = fitted.software("llama.cpp", core).constants["kernel_rate_q4_k_m"]
-    match software:
-        case "ampere":
-            return _ampere_rate(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
-        case "vllm":
-            own = fitted.software(software, core).constants["prompt_rate" if prompts else "kernel_rate"]
-            return float(own.value), KernelRate(1.0, 1.0, 1.0, "fitted", own.note, own.source)
-        case "t-mac":
-            return _t_mac_rate(fitted, fmt, core)
-        case "t-sar":
-            anchor, rate = _t_mac_rate(fitted, fmt, core)
-            gain = fitted.claimed[software]
-            low, high = (rate.relative * float(end or gain.value) for end in (gain.low, gain.high))
-            return anchor, replace(rate.times(gain.value), low=low, high=high, source=gain.source)
-        case "neon" | "neon-lut":
-            return _gem5_rate(fitted.software(software, core), fmt, software == "neon-lut")
-    rate = _mean_rate(fmt, lambda each: rates[format_key(each)])
+    record = load_software(software)
+    if problem := format_problem(record, fmt, core):
+        raise SailsimError(problem)
+    return _LAWS[record.law](fitted_by or fitted_constants(), record, fmt, prompts, core)
+
+
+def _listed_rate(
+    _: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
+) -> tuple[float, KernelRate]:
+    """Anchor 1 MAC/cycle, and the rate that a record lists for a core."""
+    rates = record.rates[core]
+
+    def of(each: TensorFormat) -> KernelRate:
+        own = rates[format_key(each)]
+        low, high = (float(own.value if end is None else end) for end in (own.low, own.high))
+        kind = "assumed" if own.kind == "assumed" else "fitted"
+        return KernelRate(float(own.value), low, high, kind, own.note, own.source)
+
+    return 1.0, _mean_rate(fmt, of)
+
+
+def _ratio_rate(
+    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
+) -> tuple[float, KernelRate]:
+    """Anchor and rate of llama.cpp: its four-bit kernel, and the ratio of a format to it."""
+    own = fitted.software(record.name, core).constants["kernel_rate_q4_k_m"]
+    rate = _mean_rate(fmt, lambda each: fitted.kernel_rates[format_key(each)])
     return float(own.value), rate if core == N1 else _rate_on_core(rate, own, core)
+
+
+def _single_rate(
+    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
+) -> tuple[float, KernelRate]:
+    """The one rate of software in one format."""
+    own = fitted.software(record.name, core).constants["prompt_rate" if prompts else "kernel_rate"]
+    return float(own.value), KernelRate(1.0, 1.0, 1.0, "fitted", own.note, own.source)
+
+
+def _gain_rate(
+    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
+) -> tuple[float, KernelRate]:
+    """Anchor and rate of the software that a gain is over, times the gain."""
+    below, gain = load_software(record.based_on), record.gain
+    assert gain is not None
+    anchor, rate = _LAWS[below.law](fitted, below, fmt, prompts, core)
+    low, high = (rate.relative * float(end or gain.value) for end in (gain.low, gain.high))
+    return anchor, replace(rate.times(float(gain.value)), low=low, high=high, source=gain.source)
 
 
 def _rate_on_core(rate: KernelRate, anchor: Quantity, core: str) -> KernelRate:
@@ -123,9 +153,12 @@ def _relative_ends(anchor: Quantity) -> tuple[float, float]:
     return float(low) / float(anchor.value), float(high) / float(anchor.value)
 
 
-def _ampere_rate(fitted: Fits, fmt: WeightFormat, rates: str, core: str) -> tuple[float, KernelRate]:
+def _nearest_rate(
+    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
+) -> tuple[float, KernelRate]:
     """Anchor and rate of Ampere's fork: two formats are fitted, other widths take the nearer one's rate."""
-    own = fitted.software("ampere", core)
+    rates = "prompt_rate" if prompts else "kernel_rate"
+    own = fitted.software(record.name, core)
     eight = fmt.wbits is not None and fmt.wbits > 6
     measured = format_key(fmt.base) in ("q4_k", "q8_0")
     low, high, kind = (1.0, 1.0, "fitted") if measured else (0.6, 1.4, "assumed")
@@ -134,15 +167,12 @@ def _ampere_rate(fitted: Fits, fmt: WeightFormat, rates: str, core: str) -> tupl
     return own.value(f"{rates}_q8r16" if eight else f"{rates}_q4_k_4"), rate
 
 
-def _t_mac_rate(fitted: Fits, fmt: WeightFormat, core: str) -> tuple[float, KernelRate]:
-    """Anchor and rate of T-MAC: a look-up a bit for types in tables, llama.cpp's kernel for others.
-
-    Raises SailsimError for a format without a type in tables.
-    """
-    if problem := table_problem(fmt):
-        raise SailsimError(problem)
-    lut = fitted.software("t-mac", core).constants["lut_rate"]
-    llama = fitted.software("llama.cpp", core).value("kernel_rate_q4_k_m")
+def _look_up_rate(
+    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
+) -> tuple[float, KernelRate]:
+    """Anchor and rate of T-MAC: a look-up a bit for types in tables, its host's kernel for others."""
+    lut = fitted.software(record.name, core).constants["lut_rate"]
+    llama = fitted.software(record.host, core).value("kernel_rate_q4_k_m")
     anchor, (low, high) = float(lut.value), _relative_ends(lut)
 
     def of(each: TensorFormat) -> KernelRate:
@@ -157,13 +187,11 @@ def _t_mac_rate(fitted: Fits, fmt: WeightFormat, core: str) -> tuple[float, Kern
     return anchor, _mean_rate(fmt, of)
 
 
-def _gem5_rate(own: FitSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
-    """Anchor and rate of this project's kernels in gem5, relative to dot products of four bits.
-
-    Raises SailsimError for a format with a type that they do not multiply.
-    """
-    if problem := kernel_problem(fmt):
-        raise SailsimError(problem)
+def _code_rate(
+    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
+) -> tuple[float, KernelRate]:
+    """Anchor and rate of this project's kernels in gem5, relative to dot products of four bits."""
+    own, tables = fitted.software(record.name, core), record.law == "code tables"
     anchor = own.value("kernel_rate_w4")
     note = "gem5 ran 2, 4 and 8 bits; a real core's rate is not known better than the core model is"
 
@@ -179,7 +207,7 @@ def _gem5_rate(own: FitSet, fmt: WeightFormat, tables: bool) -> tuple[float, Ker
 def simulated_rate(own: FitSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, bool]:
     """MAC/cycle of a thread with one row, `KernelRate.in_common`, and whether its width was run.
 
-    The format has codes of at most 8 bits (`kernel_problem`). Each row scales and adds the sums of its groups
+    The format has codes of at most 8 bits (`format_problem`). Each row scales and adds the sums of its groups
     itself. Rows of look-ups have less in common than those of dot products. Rates were fitted at `WIDTHS`;
     codes of other widths are unpacked to bytes by the same instructions, and their cycles are interpolated,
     which is assumed. Tables take as many steps as a weight has bits.
@@ -215,3 +243,18 @@ def _mean_rate(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelR
     kind, how = ("assumed", "") if assumed else ("fitted", "the kernels of its types")
     note = f"products by type: {', '.join(f'{name} {share:.0%}' for _, share, name in parts)}"
     return KernelRate(mean("relative"), mean("low"), mean("high"), kind, note, "here", how, common)
+
+
+_Rate = Callable[[Fits, SoftwareRecord, WeightFormat, bool, str], tuple[float, KernelRate]]
+_LAWS: Mapping[Law, _Rate] = {
+    "listed": _listed_rate,
+    "ratios": _ratio_rate,
+    "nearest": _nearest_rate,
+    "single": _single_rate,
+    "look-ups": _look_up_rate,
+    "gain": _gain_rate,
+    "codes": _code_rate,
+    "code tables": _code_rate,
+}
+"""Law of a record -> function from fits, record, format, whether of prompts, and core to the anchor in
+MAC/cycle and the rate relative to it."""

@@ -15,9 +15,10 @@ from sailsim.analysis.runs.compare import compare, with_comparisons
 from sailsim.analysis.runs.equal_quality import at_equal_quality
 from sailsim.analysis.runs.runs import evaluate, runners_by_name
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backends.cores import FASTEST, SOFTWARE
+from sailsim.sim.backends.cores import FASTEST
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
+from sailsim.sim.software.records import shipped_records
 
 from ...examples import examples
 from ...refusals import extending
@@ -66,11 +67,12 @@ PARTNERS = {"llama.cpp": "sail", "ampere": "sail-ampere", "neon": "sail-neon", "
 )
 def test_a_ratio_is_over_cores_that_run_the_same_software(weights, batch, system, convert) -> None:
     point = Point(model="smollm2-135m", weights=weights, batch=batch, system=system, convert=convert)
+    titles = {record.name: record.title for record in shipped_records()}
     answer = compare(point)
     found = {name: run for name, run in answer["runs"].items() if run["tokens_per_s"] is not None}
     for name, run in found.items():
-        known = SOFTWARE.get(run["software"]) or next(
-            (words for words in SOFTWARE.values() if any(words in note for note in run["notes"])), ""
+        known = titles.get(run["software"]) or next(
+            (words for words in titles.values() if any(words in note for note in run["notes"])), ""
         )
         assert (run["host_software"] in ("", "file")) == (run["kind"] != "cores" and name[:5] != "sail-"), (
             name

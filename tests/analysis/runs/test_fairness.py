@@ -5,7 +5,8 @@ import pytest
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import SIMULATED_HOST, fitted_constants, with_host_software
+from sailsim.sim.software.fitted import fitted_constants, with_host_software
+from sailsim.sim.software.records import load_software
 from sailsim.sim.step.engine import simulate_step
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
@@ -27,7 +28,7 @@ def test_host_constants_are_those_of_the_baseline(software: str | None) -> None:
 
 
 def test_our_program_around_units_is_as_it_was_fitted_with_them() -> None:
-    fitted, other = load_system(SIMULATED_HOST), load_system("sail-v2:cores.clock=2")
+    fitted, other = load_system(load_software("neon").program), load_system("sail-v2:cores.clock=2")
     ours = with_host_software(load_system("sail-n1:host.submit=99"), "neon")
     assert ours.host == fitted.host.model_copy(update={"submit": ours.host.submit})
     assert (ours.host.submit.value, ours.memory.core_share) == (99, fitted.memory.core_share)

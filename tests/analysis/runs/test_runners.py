@@ -102,7 +102,7 @@ def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_pat
         ),
         ({"threads": '"half"'}, ("threads is 'half'", "'same' or 'all'")),
         ({"speed": "3"}, ("speed is not a field of a runner", "hardware")),
-        ('title = "x"', ("no [[runner]] and no kind",)),
+        ('title = "x"', ("no [[runner]], kind or provenance",)),
         ('runner = ["x"]', ("runner is 'x'",)),
         ('other = 1\n[[runner]]\nname = "x"\n', ("other is unexpected",)),
         ('kind = "tpu"\n', ("kind is 'tpu'",)),

@@ -11,7 +11,6 @@ from sailsim.analysis.runs.runs import evaluate, runners_by_name
 from sailsim.analysis.runs.verdict import OUTCOMES, times, verdict, winner_map
 from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 from sailsim.analysis.studies.sweep_study import run_sweep
-from sailsim.sim.backends.cores import SIMULATED
 from sailsim.sim.point import Point
 
 WORKLOADS = {
@@ -38,7 +37,7 @@ def test_a_verdict_is_what_the_rows_say(name: str) -> None:
     assert said.count(" is the fastest") == 1
     peer = runs[found["peer"]]
     assert (peer["kind"], peer["cores"]) == ("cores", runs[found["runner"]]["cores"])
-    assert ("only simulated" in found["sentences"][0]) == (peer["software"] in SIMULATED)
+    assert ("only simulated" in found["sentences"][0]) == (peer["provenance"] == "simulated")
     if found["outcome"]:
         low, high = (peer[f"speedup_{end}"] for end in ("low", "high"))
         assert found["outcome"] == ("ahead" if low > 1 else "behind" if high < 1 else "open")

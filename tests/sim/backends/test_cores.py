@@ -13,8 +13,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepQuery
 from sailsim.sim.backends.cores import (
     BACKEND,
-    SIMULATION_NOTE,
-    TABLE_NOTE,
     UBATCH,
     CpuFit,
     cpu_fit,
@@ -26,8 +24,9 @@ from sailsim.sim.backends.cores import (
 )
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import N1, StepDemand, fitted_constants, overlapped, prompt_demand
+from sailsim.sim.software.fitted import StepDemand, fitted_constants, overlapped, prompt_demand
 from sailsim.sim.software.kernel_rates import format_key, simulated_rate
+from sailsim.sim.software.records import N1, load_software
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
@@ -185,8 +184,8 @@ NOTES = {
     "fork": "The fork's prompts were measured on an Altra",
     "tables": "T-MAC was measured on one and two threads",
     "few": "Fewer threads than the 8 of the smallest",
-    "gem5": SIMULATION_NOTE,
-    "one model": TABLE_NOTE,
+    "gem5": load_software("neon-lut").notes.always[0],
+    "one model": load_software("neon-lut").notes.always[1],
     "prompts": "Single prompts were measured",
     "large": "The interval has that of weights of more than 12 GB",
     "batched": "The interval has that of several sequences in one process",
