@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from sailsim.analysis.costs.area import AreaConstants, area_overheads
 from sailsim.analysis.costs.area import area as area_of
@@ -109,9 +110,11 @@ def _axes(results: RunTable, preferred: str, *more: str) -> tuple[str, str, tupl
     Along x is ``preferred`` if it varies at the reference, else the first other number that does. Lines are
     separated by the batch, unless that is along x or does not vary. ``more`` columns vary too.
     """
-    columns = (preferred, *(name for name in _NUMBERS if name != preferred))
+    fields = [name for name in results.fields if is_numeric_dtype(results.frame[name])]
+    columns = (preferred, *fields, *(name for name in _NUMBERS if name != preferred))
     x = _first_that_varies(results, [(name, _varied_with(name)) for name in columns])
-    others = [name for name in ("batch", "wbits", "threads", "context") if name not in _varied_with(x)]
+    separate = ("batch", *results.fields, "wbits", "threads", "context")
+    others = [name for name in separate if name not in _varied_with(x)]
     by = _first_that_varies(results, [(name, (*_varied_with(x), name)) for name in others])
     return x, by, (*_varied_with(x), by, *more)
 
@@ -128,17 +131,26 @@ def _first_that_varies(results: RunTable, columns: Sequence[tuple[str, tuple[str
     return next((name for name, vary in columns if results.at(vary)[name].nunique() > 1), columns[0][0])
 
 
-def _axis(x: str, rows: pd.DataFrame) -> FigureAxis:
+def _words(results: RunTable, column: str) -> str:
+    """Words of a column along an axis: a field of the machine, or one of `FREE`."""
+    return results.fields.get(column) or WORDS[column]
+
+
+def _axis(results: RunTable, x: str, rows: pd.DataFrame) -> FigureAxis:
     """Axis of a column, with ticks at its values, logarithmic where it grows by factors."""
     ordered = sorted({float(value) for value in rows[x]})
     log = x in _DOUBLING and min(ordered) > 0
     alone = (ordered[0] / 2 - (ordered[0] == 0), 1.5 * ordered[0] + (ordered[0] == 0))
     limits = alone if len(ordered) == 1 else (None, None)
-    return FigureAxis(x, WORDS[x], log, {value: _tick(x, value) for value in ordered}, limits=limits)
+    return FigureAxis(
+        x, _words(results, x), log, {value: _tick(x, value) for value in ordered}, limits=limits
+    )
 
 
-def _tick(x: str, value: float) -> str:
+def _tick(x: str, value: float | str) -> str:
     """A value along x in words: a file's own weights have no single width."""
+    if isinstance(value, str):
+        return value
     return "its own" if x == "wbits" and value == 0 else f"{value:g}"
 
 
@@ -216,7 +228,7 @@ def speedup(study: SweepStudy) -> Figure:
                 claimed = [rule._replace(words="") for rule in claimed]
             panels.append(
                 Panel(
-                    own, _axis(x, rows), y, "line", title=f"{title}, over {titles[name]}",
+                    own, _axis(results, x, rows), y, "line", title=f"{title}, over {titles[name]}",
                     low="speedup_low", high="speedup_high", rules=[*claimed, ReferenceLine(1)],
                 )
             )  # fmt: skip
@@ -250,7 +262,7 @@ def threads(study: SweepStudy) -> Figure:
     runs = pd.concat([results.at(vary, name).assign(line=title) for name, title in titles.items()])
     panels = [
         Panel(
-            runs[runs[by] == value], _axis(x, rows), _RATE, "line",
+            runs[runs[by] == value], _axis(results, x, rows), _RATE, "line",
             title=_in_words(by, value), low="low", high="high",
         )
         for value in _some(results, by, rows[by])
@@ -259,7 +271,7 @@ def threads(study: SweepStudy) -> Figure:
     software = " and ".join(load_software(name).title for name in own["software"].unique())
     predicted = f"Cores: the same server's without SAIL, predicted for {software}. " if software else ""
     return Figure(
-        f"Tokens per second by {WORDS[x]}",
+        f"Tokens per second by {_words(results, x)}",
         panels,
         [
             results.setting(vary, rows),
@@ -395,7 +407,9 @@ def _stacked(
             for words, (names, _) in parts.items():
                 heights = sum(stored_runs.numbers(own, column, name) * scale for name in names) / tokens
                 bars.append(pd.DataFrame({"value": heights, **same}).assign(line=words))
-            places = FigureAxis("at", WORDS[x], ticks={i: _tick(x, each) for i, each in enumerate(ordered)})
+            places = FigureAxis(
+                "at", _words(results, x), ticks={i: _tick(x, each) for i, each in enumerate(ordered)}
+            )
             words = runners[runner] + _in_words(by, value)
             panel = Panel(pd.concat(bars), places, FigureAxis("value", y), "line", "bars", words, **marks)
             panels.setdefault(runner, []).append(panel)
@@ -454,7 +468,7 @@ def prt(study: SweepStudy) -> Figure:
     titles = {name: machines[name]["system_title"].iloc[0] for name in machines}
     saved = pd.concat([machines[name]["cycles"] for name in shown])
     scale = (min(-1.0, 1.1 * saved.min()), max(18.0, 1.12 * saved.max()))
-    x = _axis("batch", rows)
+    x = _axis(results, "batch", rows)
     panels = [
         Panel(
             machines[name], x, FigureAxis("cycles", "saved, %", limits=scale), "line",

@@ -134,7 +134,8 @@ def study_verdict(points: Points, start: Mapping[str, Any]) -> dict[str, Any]:
         more.append(f"Compared with equally tuned software, {counts} of {sum(outcomes.values())} points.")
     sentences = [*first["sentences"], *more]
     key = next((run.get("key", "") for run in at.values()), "")
-    return first | {"sentences": sentences, "point": dict(start), "key": key, "outcomes": dict(outcomes)}
+    point = {name: value for name, value in start.items() if "." not in name}
+    return first | {"sentences": sentences, "point": point, "key": key, "outcomes": dict(outcomes)}
 
 
 def peer_of(runs: RunsByName) -> Peer | None:
@@ -284,7 +285,8 @@ def _sensitivity(
 ) -> list[str]:
     """Sentences on the axis along which a runner's rate changes most from a point; none in a study of one."""
     along: dict[str, list[tuple[float, float]]] = {}
-    for name in AXES:
+    words = _axes(start)
+    for name in words:
         rates = {
             point[name]: float(runs[runner]["tokens_per_s"])
             for point, runs in _neighbours(points, start, name)
@@ -296,7 +298,7 @@ def _sensitivity(
         return []
     most = max(along, key=lambda name: _factor(along[name]))
     matters = _factor(along[most]) >= FLAT
-    why = [f"The rate moves most with {AXES[most]}: {_ends(along[most])}."] if matters else []
+    why = [f"The rate moves most with {words[most]}: {_ends(along[most])}."] if matters else []
     bits = along.get("wbits")
     if bits is None or _factor(bits) >= FLAT:
         return why
@@ -304,10 +306,17 @@ def _sensitivity(
     return [f"Bits of a weight hardly matter: {_ends(bits)}.", *why]
 
 
+def _axes(point: Mapping[str, Any]) -> dict[str, str]:
+    """`AXES`, and the fields of machines that a study varies: columns of its points whose name has a dot."""
+    return AXES | {name: name for name in point if "." in name and name != "system.file"}
+
+
 def _neighbours(points: Points, start: Mapping[str, Any], *free: str) -> Points:
     """The points that differ from one at most in some fields; a prompt's tokens are its context too."""
     if "prompt" in free or "context" in free:
         free = (*free, "prompt", "context")
+    if any("." in name for name in free):  # a machine's field is part of the system's text
+        free = (*free, "system")
     fixed = [name for name in start if name not in free]
     return [pair for pair in points if all(pair[0][name] == start[name] for name in fixed)]
 
@@ -320,8 +329,9 @@ def winner_map(
     A cell is its text and a key of `OUTCOMES`, which is empty at a row's head. Columns are along the first of
     `AXES` that varies, rows along the next one. All is empty where none varies.
     """
+    words = _axes(start)
     varied = [
-        name for name in AXES if len({point[name] for point, _ in _neighbours(points, start, name)}) > 1
+        name for name in words if len({point[name] for point, _ in _neighbours(points, start, name)}) > 1
     ]
     if not varied:
         return [], [], []
@@ -330,10 +340,10 @@ def winner_map(
     places = {(point[x], point[y] if y else 0): peer_of(runs) for point, runs in near}
     across, down = (sorted({place[i] for place in places}) for i in (0, 1))
     rows = [
-        [(f"{AXES[y]} {at}" if y else "SAIL is", ""), *(standing(places.get((each, at))) for each in across)]
+        [(f"{words[y]} {at}" if y else "SAIL is", ""), *(standing(places.get((each, at))) for each in across)]
         for at in down
     ]
-    header = ["", *(f"{AXES[x]} {each}" if i == 0 else f"{each}" for i, each in enumerate(across))]
+    header = ["", *(f"{words[x]} {each}" if i == 0 else f"{each}" for i, each in enumerate(across))]
     return varied[:2], header, rows
 
 
@@ -352,7 +362,11 @@ def _factor(rates: Iterable[tuple[float, float]]) -> float:
 
 def _ends(rates: Sequence[tuple[float, float]]) -> str:
     (low, first), (high, last) = rates[0], rates[-1]
-    return f"{first:.4g} tokens/s at {low:g}, {last:.4g} at {high:g}"
+    return f"{first:.4g} tokens/s at {_short(low)}, {last:.4g} at {_short(high)}"
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 # --- The table of runners ---

@@ -21,8 +21,10 @@ from sailsim.analysis.runs.verdict import Points, study_verdict
 from sailsim.analysis.uncertainty.prior import load_unknowns
 from sailsim.base.arguments import ShortRepr, short_text
 from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Quantity
 from sailsim.sim.machine.pim import AUTO, format_nbw
 from sailsim.sim.machine.substrate import load_substrate, substrate_names
+from sailsim.sim.machine.system_files import leaves_and_auto, lenient_reference, load_machine, value_of
 from sailsim.sim.point import Point
 from sailsim.sim.study.store import Store, command_of
 from sailsim.workloads.model_files.load import FILE
@@ -36,6 +38,10 @@ _WORKLOAD = next(each for each in load_unknowns().workload if each.fixed)
 ORDINARY = _WORKLOAD.point(Point().system, 128, True).having(convert=AUTO)
 """The fixed workload of the reproduction, in the middle of all ranges, with a scale for 128 weights and the
 conversion of sums at the place where SAIL is fastest."""
+
+
+SYSTEM_FILE = "system.file"
+"""Column of a system's name or file, without the fields that a study changes behind it."""
 
 
 class MissingPointsError(SailsimError):
@@ -70,6 +76,28 @@ def stored_runs(store: Store) -> pd.DataFrame:
     raise SailsimError(f"folder {store.path} {problem}; `{command}` makes it anew.")
 
 
+def machine_fields(systems: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Fields of machines that differ between the systems of a study, as in "sail-n1:pim.clock=2".
+
+    Returns the values by field and system, with `SYSTEM_FILE` for a field, and the fields in words. A system
+    that does not change a field has its file's value; None: its file has none.
+    """
+    references = {text: lenient_reference(text) for text in systems}
+    values: dict[str, dict[str, Any]] = {SYSTEM_FILE: {text: each.file for text, each in references.items()}}
+    words: dict[str, str] = {}
+    for name in sorted({name for each in references.values() for name in each.changes}):
+        known = {
+            file: leaves_and_auto(load_machine(file)).get(name) for file in {*values[SYSTEM_FILE].values()}
+        }
+        own = {file: None if leaf is None else value_of(leaf) for file, leaf in known.items()}
+        column = {text: each.changes.get(name, own[each.file]) for text, each in references.items()}
+        if len({*column.values()}) > 1:
+            values[name] = column
+            units = {leaf.unit for leaf in known.values() if isinstance(leaf, Quantity)}
+            words[name] = ", ".join([name, *units])
+    return values, words
+
+
 @dataclass(frozen=True, repr=False)
 class RunTable(ShortRepr):
     """Runs of a study with their comparisons, and the reference values at which figures fix columns."""
@@ -77,6 +105,8 @@ class RunTable(ShortRepr):
     frame: pd.DataFrame
     price_list: PriceList
     reference: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Fields of machines that vary, which are columns too, in words."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame, price_list: PriceList) -> RunTable:
@@ -87,13 +117,16 @@ class RunTable(ShortRepr):
         """
         if frame.empty:
             raise SailsimError("results has no rows, allowed is a store of at least one point")
+        values, fields = machine_fields(frame["system"].unique())
+        frame = frame.assign(**{name: frame["system"].map(own) for name, own in values.items()})
         points, defaults = frame.drop_duplicates(POINT), Point().as_dict()
         chosen = typical(points, (*FREE, "prt"), defaults)
         for column in (*FREE, "prt"):  # columns without a value in any point that matches the others
             chosen |= {} if column in chosen else typical(points, [column], defaults)
         # To a figure a choice spelt out and the same one left to the system file are one point.
         rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations", "runner"])
-        return cls(with_comparisons(rows, price_list), price_list, chosen)
+        chosen |= {name: own[chosen["system"]] for name, own in values.items()}
+        return cls(with_comparisons(rows, price_list), price_list, chosen, fields)
 
     @cached_property
     def start(self) -> dict[str, Any]:
@@ -106,7 +139,7 @@ class RunTable(ShortRepr):
         if rated.empty:
             why = rows["reason"].iloc[0]
             raise SailsimError(f"the study has no point that can be run ({why}); allowed is one with some.")
-        return typical(rated, POINT, ORDINARY.as_dict(), self.reference)
+        return typical(rated, (*POINT, SYSTEM_FILE, *self.fields), ORDINARY.as_dict(), self.reference)
 
     @cached_property
     def lead(self) -> str:
@@ -118,9 +151,9 @@ class RunTable(ShortRepr):
     @cached_property
     def points(self) -> Points:
         """Every point with its runs (`compare.entries`)."""
-        groups = self.frame.groupby("point_key", sort=False)
+        groups, columns = self.frame.groupby("point_key", sort=False), [*POINT, SYSTEM_FILE, *self.fields]
         return [
-            ({str(name): value for name, value in rows[POINT].to_dict("records")[0].items()}, entries(rows))
+            ({str(name): value for name, value in rows[columns].to_dict("records")[0].items()}, entries(rows))
             for _, rows in groups
         ]
 
@@ -142,8 +175,10 @@ class RunTable(ShortRepr):
         keep = np.array(self.frame["runner"] == (runner or self.lead))
         if not unable:
             keep &= self.frame["tokens_per_s"].notna().to_numpy()
+        # A field of the machine varies with the system's text, of which the other fields are the rest.
+        free = (*vary, "system") if {*vary, *fixed} & self.fields.keys() else vary
         for column, value in {**self.reference, **fixed}.items():
-            if column not in vary:
+            if column not in free:
                 keep &= (self.frame[column] == value).to_numpy()
         return self.frame[keep]
 

@@ -26,12 +26,13 @@ from sailsim.analysis.render.gem5_figures import (
 from sailsim.analysis.render.report_page import report
 from sailsim.analysis.render.sweep_figures import FIGURES, MOST_BATCHES, SweepStudy
 from sailsim.analysis.runs.runs import evaluate
-from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, prt_pairs
+from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, prt_pairs, stored_runs
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import PHASES
+from sailsim.sim.study.store import Store
 from sailsim.workloads.model_files.load import load_model
 
 PAIRS = ("prt", "conversion", "speedup", "threads")
@@ -87,6 +88,28 @@ def test_a_place_of_conversion_that_few_points_have_hides_no_other_point(tmp_pat
     stored = run_sweep(points, evaluate, tmp_path, progress=False)
     rows = declared("conversion", SweepStudy.of(stored.frame(), prices())).panels[0].rows
     assert set(rows["group_size"]) == {32, 64}
+
+
+def test_fields_of_a_machine_are_axes(tmp_path: Path) -> None:
+    """A number lies along x, a choice separates lines; both are held fixed elsewhere."""
+    systems = [
+        f"sail-n1:pim.clock={clock}:pim.prt_policy={p}" for clock in (1, 2, 4) for p in ("lru", "fifo")
+    ]
+    points = [Point(model="smollm2-135m", context=64, system=system) for system in systems]
+    run_sweep(points, evaluate, tmp_path, progress=False)
+    results = RunTable.of(stored_runs(Store(str(tmp_path))), prices())
+    assert results.fields == {"pim.clock": "pim.clock, GHz", "pim.prt_policy": "pim.prt_policy"}
+    speedup = declared("speedup", SweepStudy(results))
+    assert {panel.x.column for panel in speedup.panels} == {"pim.clock"}
+    for panel in speedup.panels:
+        assert sorted(set(panel.rows["pim.clock"])) == [1, 2, 4]
+        assert set(panel.rows["line"]) == {"pim.prt_policy fifo", "pim.prt_policy lru"}
+    assert all(panel.x.label == "pim.clock, GHz" for panel in declared("threads", SweepStudy(results)).panels)
+    assert "moves most with pim.clock: " in " ".join(results.verdict()["sentences"])
+    fixed = results.at((), **{"pim.clock": 2})
+    assert set(fixed["system"]) == {
+        f"sail-n1:pim.clock=2:pim.prt_policy={results.reference['pim.prt_policy']}"
+    }
 
 
 def test_dollars_have_no_more_batches_than_looks(frame):
