@@ -29,6 +29,7 @@ from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claim import SHIPPED, load_paper
 from sailsim.analysis.render import gem5_figures as gem5
 from sailsim.analysis.render.figure import PHASES, Figure, FigureAxis, Panel, ReferenceLine, line_style
+from sailsim.analysis.runs.columns import columns_of
 from sailsim.analysis.runs.compare import entries
 from sailsim.analysis.runs.equal_quality import MODEL, measured_points
 from sailsim.analysis.runs.runs import CORES, SAIL, SIGN
@@ -38,7 +39,7 @@ from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, r
 from sailsim.sim.backends.cores import FASTEST
 from sailsim.sim.machine.pim import format_nbw
 from sailsim.sim.machine.system_files import load_system
-from sailsim.sim.point import Point
+from sailsim.sim.point import NUMBERS, Point
 from sailsim.sim.software.records import load_software
 
 MOST_BATCHES = 7
@@ -100,7 +101,8 @@ WORDS = AXES | {
 """Words of an axis or a table for the columns `FREE`."""
 _DOUBLING = ("batch", "threads", "context", "prompt")
 """Columns that grow by factors: their axis is logarithmic."""
-_NUMBERS = ("wbits", "threads", "prompt", "context", "batch", "abits", "group_size")
+_PREFERRED = ("wbits", "threads", "prompt", "context", "batch", "abits", "group_size")
+_NUMBERS = tuple(dict.fromkeys((*_PREFERRED, *(name for name in NUMBERS if name != "seed"))))
 """Columns that can be an x axis, in the order of preference."""
 
 
@@ -133,7 +135,8 @@ def _first_that_varies(results: RunTable, columns: Sequence[tuple[str, tuple[str
 
 def _words(results: RunTable, column: str) -> str:
     """Words of a column along an axis: a field of the machine, or one of `FREE`."""
-    return results.fields.get(column) or WORDS[column]
+    own = results.fields.get(column) or WORDS.get(column)
+    return own or next(each.words for each in columns_of("sweep") if each.names(column))
 
 
 def _axis(results: RunTable, x: str, rows: pd.DataFrame) -> FigureAxis:

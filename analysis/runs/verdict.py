@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sailsim.analysis.runs.ratios import ratio_interval
 from sailsim.analysis.runs.runs import SAIL, SIGN
 from sailsim.sim.backends.cores import FASTEST
+from sailsim.sim.point import NUMBERS
 from sailsim.sim.software.records import shipped_records
 
 Run = Mapping[str, Any]
@@ -307,8 +308,10 @@ def _sensitivity(
 
 
 def _axes(point: Mapping[str, Any]) -> dict[str, str]:
-    """`AXES`, and the fields of machines that a study varies: columns of its points whose name has a dot."""
-    return AXES | {name: name for name in point if "." in name and name != "system.file"}
+    """`AXES`, other numbers of a point, and the fields of machines that a study varies, which have a dot."""
+    others = [name for name in NUMBERS if name not in (*AXES, "seed")]
+    fields = [name for name in point if "." in name and name != "system.file"]
+    return AXES | {name: name.replace("_", " ") for name in others} | {name: name for name in fields}
 
 
 def _neighbours(points: Points, start: Mapping[str, Any], *free: str) -> Points:

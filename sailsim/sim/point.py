@@ -283,6 +283,8 @@ _REPLACED_BY = {
 _FIELDS = tuple(field.name for field in fields(Point))
 DECLARED: Mapping[str, FieldInfo] = Point.__pydantic_fields__  # type: ignore[attr-defined]
 """Type, limits and help of each field."""
+NUMBERS = tuple(name for name, field in DECLARED.items() if field.annotation is int)
+"""Fields that are whole numbers whatever the others are."""
 _VALIDATED: Any = Point.__init__
 
 

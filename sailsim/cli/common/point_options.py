@@ -16,13 +16,14 @@ from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.machine.substrate import substrate_names
 from sailsim.sim.machine.system_files import system_names
 from sailsim.sim.point import DECLARED, DEFAULT_CONTEXT, WORDS, Point
+from sailsim.sim.point import NUMBERS as WHOLE
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import format_names
 from sailsim.workloads.models.model import model_names
 
 _HELP = {name: field.description for name, field in DECLARED.items() if field.description}
 """Help of each field's option; `run` takes single values, `sweep` lists."""
-NUMBERS = {name: words for name, words in _HELP.items() if name == "nbw" or DECLARED[name].annotation is int}
+NUMBERS = {name: words for name, words in _HELP.items() if name in ("nbw", *WHOLE)}
 NAMES = {name: words for name, words in _HELP.items() if name not in NUMBERS}
 SHIPPED: dict[str, Callable[[], Sequence[str]]] = {
     "system": system_names,
