@@ -56,6 +56,7 @@ def test_a_study_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert len(Store(tmp_path / "out").frame()) == 8
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_stored_without_numbers(log: Path, tmp_path: Path, behave: Behave) -> None:
     behave("hang")
     one = ("--threads", "1", "--linears", "neon")

@@ -114,6 +114,7 @@ def test_a_table_is_written_whole_and_in_order(folder: Path, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
+@pytest.mark.slow
 def test_machines_models_and_studies_stand_beside_each_other_on_what_they_share(tmp_path: Path) -> None:
     answer = found("compare", "sail-n1", "sail-next")["rows"]
     assert [row["batch"] for row in answer] == [1, 8, 32]

@@ -57,6 +57,7 @@ def test_phase_and_prompt_are_axes(tmp_path: Path) -> None:
     assert sorted(set(Store(tmp_path).frame()["prompt"])) == [16, 32]
 
 
+@pytest.mark.slow
 def test_swept_fields_are_columns_of_every_record(tmp_path: Path) -> None:
     axes = ["--set", "llc.slices=16,32", "--set", "pim.clock=2:3:0.5", "--set", "row_dfm:add=2,8n-2"]
     assert summary(*SMALL, *axes, "--out", str(tmp_path))["points"] == 12
@@ -108,6 +109,7 @@ llc.slices = { from = 16, to = 32, points = 2, scale = "log" }
 """
 
 
+@pytest.mark.slow
 def test_a_plan_is_swept_and_its_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("there").mkdir()

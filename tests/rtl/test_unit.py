@@ -95,6 +95,7 @@ def on_builds(tiles: Iterable[Tile]) -> tuple[list[Play], dict[str, str]]:
     return found, left
 
 
+@pytest.mark.slow
 def test_shared_cases(units: Units, oracles: ModuleType, tmp_path: Path) -> None:
     """The cases of tests/oracles, as a trace brings them."""
     cases = {oracle.tile.name: oracle for oracle in oracles.load_oracles()}

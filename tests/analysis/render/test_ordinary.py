@@ -6,6 +6,8 @@ Where this fails, the table that the page should have is in the failure's text.
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from sailsim.analysis.runs.compare import compare
 from sailsim.analysis.runs.runs import shipped_runners
 from sailsim.analysis.runs.verdict import cells, winner_map
@@ -90,5 +92,6 @@ def test_the_page_has_both_formats() -> None:
     assert answer() in PAGE.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_has_the_map() -> None:
     assert wins() in PAGE.read_text("utf-8")

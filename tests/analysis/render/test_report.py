@@ -123,6 +123,7 @@ def test_a_store_of_an_older_layout_says_how_to_make_it_anew(rows, lacks, tmp_pa
 TINY = Path(__file__).parents[1] / "paper" / "tiny_claims.toml"
 
 
+@pytest.mark.slow
 def test_another_papers_claims_take_the_place_of_the_shipped_ones(swept, text, only, tmp_path):
     only("speedup", "prt", "area")
     other = report(swept, tmp_path / "other.html", paper=str(TINY))[0].read_text("utf-8")

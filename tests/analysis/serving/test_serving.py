@@ -112,6 +112,7 @@ def test_the_cheapest_servers_are_those_that_trying_all_finds(
     assert sum(count * offers[name][0] for name, count in chosen.items()) >= load * (1 - 1e-6)
 
 
+@pytest.mark.slow
 def test_the_library_serves_finds_rates_and_fleets() -> None:
     who = serving_runners(["cores", "l4"])
     answer = sailsim.serve(FEW, SMALL, who, level=ServiceLevel(1.0, 0.1), find_rate=True, load=50.0)
@@ -130,6 +131,7 @@ def test_the_library_serves_finds_rates_and_fleets() -> None:
     assert answer["machines"][0]["served"].last_s.shape == (30,)
 
 
+@pytest.mark.slow
 def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkeypatch, capsys) -> None:
     """With the same rows to the bit; another question has none of them, and no call that ends keeps any."""
     who, folder = serving_runners(["cores", "l4"]), tmp_path / "served"

@@ -45,6 +45,7 @@ def test_the_packing_that_is_reckoned_the_fastest_nearly_is() -> None:
     assert stored["worst_lost"] == pytest.approx(lost.max(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_fits_find_constants_that_are_known() -> None:
     """Rows made from constants give the constants again."""
     shipped = fitted_constants().table
