@@ -10,7 +10,7 @@ from sailsim._core import UNIT_TEXT_VERSION
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, ChoiceRule, FrozenModel, Quantity, QuantityRule
 from sailsim.lut_gemv.descriptor import NBW_MAX
-from sailsim.sim.machine.catalog import BytesPerCycle, Clock, Cycles, Entries, Switch, format_value
+from sailsim.sim.machine.catalog import BytesPerCycle, Clock, Cycles, Entries, Switch
 from sailsim.sim.machine.substrate import (
     OPERATIONS,
     SUBSTRATES,
@@ -195,7 +195,8 @@ class Pim(FrozenModel):
         fields["substrate"] = substrate.name
         fields |= {name: getattr(substrate, name) for name in ("layout", "accumulate", "prt_helps")}
         lines = [f"sailsim-unit {UNIT_TEXT_VERSION}"]
-        lines += [f"{name} {format_value(value)}" for name, value in fields.items()]
+        for name, value in fields.items():  # as `format_value`, without a call for each of a population's
+            lines.append(f"{name} {str(value).lower() if value is True or value is False else value}")
         return "\n".join([*lines, *_substrate_lines(substrate)]) + "\n"
 
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -183,7 +184,8 @@ def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict
         return changed
     if path == "pim.nbw" and value == AUTO:
         return AUTO
-    if not is_number(value):
+    is_usual = type(value) is float and isfinite(value)  # most are such, and a call takes its time
+    if not is_usual and not is_number(value):
         raise SailsimError(f"{path} is {short_text(value)}; allowed is a finite number in {old.unit}.")
     low = old.value if old.low is None else old.low
     high = old.value if old.high is None else old.high

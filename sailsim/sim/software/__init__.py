@@ -1,1 +1,1 @@
-"""Software on cores and GPUs: fitted constants, and rates of kernels by format."""
+"""Software on cores and GPUs: records of its families, fitted constants, and rates of kernels by format."""
