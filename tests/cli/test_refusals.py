@@ -90,7 +90,7 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("sweep --out o --set prt=maybe", "prt is 'maybe'"),
     ("sweep --out o --jobs 1025", "jobs is '1025'; allowed is a number of processes, or the address"),
     # What is listed, traced and captured.
-    ("list nosuch", "'nosuch' is not one of 'system', 'substrate', 'model', 'format', 'price'"),
+    ("list nosuch", "'nosuch' is not one of 'system', 'substrate', 'model', 'format', 'runner', 'price'"),
     ("show system rows.toml", "rows.toml"),
     ("show system sail-n1:pim.speed=2 --as toml", "pim.speed is not a value of system sail-n1"),
     ("show system graviton2 --as unit", "graviton2 has no enabled [pim] section"),
