@@ -31,6 +31,11 @@ along = [panel.x.column for panel in panels]
 print(json.dumps([[x, sorted({*own[x].tolist()})] for x, own in zip(along, rows)]))
 """
 
+NO_EDITABLE = """
+import sys
+sys.meta_path[:] = [each for each in sys.meta_path if "Redirect" not in type(each).__name__]
+"""
+"""An editable install's finder would find the modules of this tree first."""
 Run = Callable[..., str]
 
 
@@ -44,6 +49,9 @@ def patched(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name, follow_symlinks=False)
     shutil.copy2(Path(str(_core.__file__)), tree / "sailsim")
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(NO_EDITABLE)
     patch = FOLDER / f"{request.param}.patch"
     subprocess.run(["git", "apply", str(patch)], cwd=tree, check=True, env=os.environ | {"GIT_DIR": "/none"})
 
@@ -51,7 +59,7 @@ def patched(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
         done = subprocess.run(
             [sys.executable, *words],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(tree)},
+            env=os.environ | {"PYTHONPATH": f"{hook}{os.pathsep}{tree}"},
             capture_output=True,
             text=True,
             check=False,

@@ -6,11 +6,10 @@ attention it brings. Constants that were fitted stand in the same file; `researc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import Stamp, stamp
@@ -72,9 +71,11 @@ class SoftwareRecord(FrozenModel):
     no_prompts: str = ""
     """Reason why its prompts are not predicted; empty: they are."""
     notes: SoftwareNotes = SoftwareNotes()
-    rates: Mapping[str, Mapping[str, Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]]] = {}
+    rates: dict[str, dict[str, Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]]] = Field(
+        default_factory=dict
+    )
     """Core -> format -> MAC/cycle of a thread, for the law "listed"."""
-    cores: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
+    cores: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """Core -> its `constants` and `intervals`, as fitted."""
 
     @model_validator(mode="before")
