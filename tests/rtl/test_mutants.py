@@ -39,7 +39,7 @@ def caught_by(mutant: dict[str, str], test: str = "") -> str:
     """The first test of all, or of one, that fails with a mutant; empty where none does."""
     with tempfile.TemporaryDirectory() as folder:
         mutated(mutant, Path(folder) / "rtl")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         command += ["--hypothesis-profile=unshrunk", f"--ignore={__file__}"]
         command.append(str(Path(__file__).parent / test))
         done = subprocess.run(
