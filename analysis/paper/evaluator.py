@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache, partial
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from sailsim.sim.backends import roofline
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import leaves
 from sailsim.sim.software.fitted import StepDemand, decode_demand
+from sailsim.sim.software.gpu_software import load_gpu_software
 from sailsim.sim.software.records import load_software
 from sailsim.sim.step.engine import time_step
 from sailsim.sim.step.schedule import CpuSheet
@@ -186,10 +187,10 @@ class SampledOutcomes:
         """Seconds and bytes, as `_cores`, of a GPU; NaN if it lacks the memory or the kernel."""
         gpu, (fmt, work, memory) = opponent.machine, workload_demand(w, weights)
         assert isinstance(gpu, Gpu)
-        software = cast(roofline.GpuSoftware, opponent.software)
-        if memory > usable_memory(gpu) or roofline.decode_problem(fmt, software) is not None:
+        software = load_gpu_software(opponent.software)
+        if memory > usable_memory(gpu) or software.decode_problem(fmt) is not None:
             return math.nan, math.nan
-        constants = roofline.gpu_fit(gpu, fmt, self.machine.fitted, software)
+        constants = roofline.gpu_fit(gpu, fmt, self.machine.fitted, software.name)
         parts = roofline.step_breakdown(work, roofline.GpuSheet.of(gpu), constants)
         return float(sum(parts.values())), float(work.weight_bytes)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self, get_args
 
 import tomli
 from pydantic import model_validator
@@ -36,6 +36,7 @@ from sailsim.sim.machine.system_files import gpu_names
 from sailsim.sim.point import Point, set_values
 from sailsim.sim.serve.surface import StepSurface
 from sailsim.sim.software.fitted import with_host_software
+from sailsim.sim.software.gpu_software import load_gpu_software
 from sailsim.sim.software.records import Provenance, SoftwareRecord, load_software, shipped_records
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
@@ -157,7 +158,8 @@ class Runner(FrozenModel):
         """Whether machines have run it, a simulator, or its authors alone."""
         if self.kind == "accelerator":
             return "simulated"
-        return self.record.provenance if self.record else "measured"
+        record = load_gpu_software(self.software) if self.kind == "gpu" else self.record
+        return record.provenance if record else "measured"
 
     @property
     def rests_on(self) -> str:
@@ -165,12 +167,7 @@ class Runner(FrozenModel):
         if self.kind == "accelerator":
             return "the engine (docs/engine.md)"
         if self.kind == "gpu":
-            from sailsim.sim.backends.roofline import (  # stored runs are read without the engine
-                GPU_SOFTWARE,
-                GpuSoftware,
-            )
-
-            return f"fits.json: {GPU_SOFTWARE[cast(GpuSoftware, self.software)]}"
+            return f"fits.json: {load_gpu_software(self.software).title}"
         if self.record is None:
             return "the records of measured software"
         return f"{self.record.name}.toml: {self.record.source}"

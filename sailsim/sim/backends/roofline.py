@@ -37,7 +37,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from statistics import fmean, geometric_mean
-from typing import Literal, cast
 
 import numpy as np
 
@@ -49,15 +48,21 @@ from sailsim.sim.machine.system import Gpu
 from sailsim.sim.machine.system_files import gpu_names, load_gpu
 from sailsim.sim.software import fitted
 from sailsim.sim.software.fitted import UNMEASURED, Fits, Floats, StepDemand, fitted_constants
+from sailsim.sim.software.gpu_software import (
+    GpuLaw,
+    GpuSoftware,
+    gpu_software,
+    is_four_bit,
+    is_sixteen_bit,
+    kind_of,
+    load_gpu_software,
+)
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import Chunk, split_chunks
 from sailsim.workloads.models.model import ModelSpec
 
-GpuSoftware = Literal["llama.cpp", "serving"]
-GPU_SOFTWARE: Mapping[GpuSoftware, str] = {
-    "llama.cpp": "llama.cpp build 4753; of 2024 for 16 bits",
-    "serving": "LMDeploy (TurboMind): four-bit weights with 16-bit products; vLLM 0.22.1 for 16 bits",
-}
+LLAMA_CPP = "llama.cpp"
+"""Software of a GPU where none is named."""
 FIT_SOURCE = "fit"
 """Source of a GPU's constants that are also in `fits.json`, under names with the GPU's."""
 MEASURED = ("fitted", "measured")
@@ -92,12 +97,13 @@ class GpuBackend(Backend):
     """A GPU with its software."""
 
     kind = "gpu"
-    software = tuple(GPU_SOFTWARE)
+    software = tuple(gpu_software())
 
     def timer(self, query: StepQuery) -> Timer:
         """Seconds by the formula of `step`, without a check of the GPU's memory."""
         assert isinstance(query.machine, Gpu)
-        demand_of, software = fitted.mixed_demand(query.model, query.fmt), cast(GpuSoftware, query.software)
+        demand_of = fitted.mixed_demand(query.model, query.fmt)
+        software = load_gpu_software(query.software)
         breakdown = _breakdown_of(query.machine, demand_of, query.fmt, software)
         return lambda chunks: float(sum(breakdown(*split_chunks(chunks))[1].values()))
 
@@ -112,7 +118,7 @@ class GpuBackend(Backend):
             point.batch,
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
-            software=cast(GpuSoftware, query.software),
+            software=query.software,
             chunks=query.chunks,
         )
 
@@ -293,24 +299,6 @@ def constant_note(gpu: Gpu, name: str) -> str:
     return "the measured GPUs' mean" if own is None else own.note or f"{own.value:g} ({own.kind})"
 
 
-def is_sixteen_bit(fmt: WeightFormat) -> bool:
-    """Whether a format's weights are 16-bit floats."""
-    return fmt.base.name in ("f16", "bf16")
-
-
-def is_four_bit(fmt: WeightFormat) -> bool:
-    """Whether a format is like the measured q4_k_m: four-bit integer codes with scales."""
-    code = fmt.base.code
-    return code is not None and code.wbits == 4 and code.kind != "book"
-
-
-def decode_problem(fmt: WeightFormat, software: GpuSoftware) -> str | None:
-    """Reason why a software does not decode a format on GPUs, None if it does."""
-    if software != "serving" or is_four_bit(fmt) or is_sixteen_bit(fmt):
-        return None
-    return f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
-
-
 def serving_fit(value: Mapping[str, float], clock: Floats, points: Floats, lone_heads: Floats) -> GpuFit:
     """Constants of 16-bit serving.
 
@@ -344,24 +332,23 @@ def sixteen_bit_prompt_fit(share: Floats, read_share: float, layer_ns: float, ov
     )
 
 
-def gpu_fit(
-    gpu: Gpu, fmt: WeightFormat, fitted_by: Fits | None = None, software: GpuSoftware = "llama.cpp"
-) -> GpuFit:
+def gpu_fit(gpu: Gpu, fmt: WeightFormat, fitted_by: Fits | None = None, software: str = LLAMA_CPP) -> GpuFit:
     """Constants of software on a GPU for a format, from its file (`GpuKernels`) and the fits.
 
-    ``fitted_by`` replaces the shipped fits.
+    ``fitted_by`` replaces the shipped fits. Raises SailsimError for a format without a kernel.
     """
+    law = load_gpu_software(software).law(fmt)
     fit = (fitted_by or fitted_constants()).gpu
 
     def mean(name: str) -> float:
         return fmean(gpu_values(gpu, name, fitted_by))
 
-    if is_sixteen_bit(fmt) and software == "serving":
+    if law == "served":
         values = {name: fit.value(f"{name}_vllm") for name in SERVING_CONSTANTS}
         lone = 1.0 if gpu.kernels.lone_heads is None else float(gpu.kernels.lone_heads.value)
         points = np.asarray(mean("host_points"))
         return serving_fit(values, np.asarray(gpu.clock.si), points, np.asarray(lone))
-    if software == "serving":
+    if law == "packed":
         return GpuFit(
             read_share=np.asarray(mean("read_share_w4")),
             compute_share=np.asarray(mean("compute_share_w4")),
@@ -370,7 +357,7 @@ def gpu_fit(
         )
     layer = mean("layer_overhead") if gpu.kernels.layer_overhead else fit.value("layer_overhead")
     share = geometric_mean(gpu_values(gpu, "read_share", fitted_by))
-    if is_sixteen_bit(fmt):
+    if law == "reads":
         reachable = fit.value("sm_bytes") * float(GpuSheet.of(gpu).sm_clock) / gpu.memory_bandwidth.si
         return GpuFit(
             read_share=np.asarray(min(fit.value("read_share_f16_llama"), reachable)),
@@ -400,7 +387,7 @@ def predict_gpu(
     context: int = 64,
     *,
     prompt: int | None = None,
-    software: GpuSoftware = "llama.cpp",
+    software: str = LLAMA_CPP,
     chunks: tuple[Chunk, ...] = (),
 ) -> StepResult:
     """Predict a step on one GPU: decoding of ``batch`` sequences of ``context`` tokens, or ``batch`` prompts
@@ -410,29 +397,28 @@ def predict_gpu(
     end of its interval is the GPU's roofline (`gpu_roofline`). Raises SailsimError where weights and KV cache
     do not fit the GPU's memory, for a width without a kernel, and for kinds of prompts without measurements.
     """
-    if software not in GPU_SOFTWARE:
-        raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(GPU_SOFTWARE)}")
+    record = load_gpu_software(software)
     demand_of = partial(fitted.step_demand, model, fmt)
     rows_of = ProcessBatch.of(demand_of, batch, context, prompt, chunks)
     decoding, prompts = rows_of.decoding, rows_of.prompts
     if chunks:
         batch = sum(chunk.times for chunk in chunks)
     context = max(chunk.tokens for chunk in decoding + prompts)
-    if problem := prompt_problem(gpu, fmt, software) if prompts else decode_problem(fmt, software):
+    if problem := prompt_problem(gpu, fmt, record) if prompts else record.decode_problem(fmt):
         raise SailsimError(problem)
     memory_need(gpu, model, fmt, batch, context, chunks).check(model, fmt, batch, context)
-    work, parts = _breakdown_of(gpu, demand_of, fmt, software)(decoding, prompts)
+    work, parts = _breakdown_of(gpu, demand_of, fmt, record)(decoding, prompts)
     notes, rows, seconds = inherited_note(gpu), int(work.rows), sum(map(float, parts.values()))
     factors = []
     if prompts:
         factors.append(_prompt_factors(fmt, rows, sum(chunk.times for chunk in prompts)))
     if decoding:
-        factors.append(_decode_factors(gpu, model, fmt, demand_of(decoding), rows / seconds, software))
+        factors.append(_decode_factors(gpu, model, fmt, demand_of(decoding), rows / seconds, record))
     notes += [note for _, own in factors for note in own]
     if prompts and decoding:
         notes.append(MIXED_NOTE)
-    elif decoding and rows > 1 and not is_sixteen_bit(fmt) and software == "llama.cpp" and not chunks:
-        notes.append(_batch_note(gpu, model, fmt, batch, context))
+    elif decoding and rows > 1 and record.stronger and not is_sixteen_bit(fmt) and not chunks:
+        notes.append(_batch_note(gpu, model, fmt, batch, context, record.stronger))
     read = float(work.weight_bytes), float(work.kv_bytes)
     notes += fitted.model_notes(model, rows)
     interval = min(low for (low, _), _ in factors), max(high for (_, high), _ in factors)
@@ -450,9 +436,9 @@ def _breakdown_of(
 
     @cache
     def fit(prompts: bool) -> GpuFit:
-        if problem := prompt_problem(gpu, fmt, software) if prompts else decode_problem(fmt, software):
+        if prompts and (problem := prompt_problem(gpu, fmt, software)):
             raise SailsimError(problem)
-        return _prompt_fit(gpu, fmt) if prompts else gpu_fit(gpu, fmt, software=software)
+        return _prompt_fit(gpu, fmt) if prompts else gpu_fit(gpu, fmt, software=software.name)
 
     def breakdown(
         decoding: tuple[Chunk, ...], prompts: tuple[Chunk, ...]
@@ -472,8 +458,8 @@ def _decode_factors(
     gpu: Gpu, model: ModelSpec, fmt: WeightFormat, work: StepDemand, rate: float, software: GpuSoftware
 ) -> tuple[tuple[float, float], list[str]]:
     """Factors from a decoding rate in tokens/s to the ends of its interval, with their notes."""
-    fit, batch, notes = fitted_constants().gpu, int(work.rows), list[str]()
-    if software == "serving" and not is_sixteen_bit(fmt):
+    fit, batch, notes, law = fitted_constants().gpu, int(work.rows), list[str](), software.law(fmt)
+    if law == "packed":
         own = is_measured(gpu, "read_share_w4", "compute_share_w4")
         if not own:
             notes.append(
@@ -487,20 +473,21 @@ def _decode_factors(
             )
         low, high = fit.interval("w4").widened(1.0 if own else OTHER_GPU_UNCERTAINTY, 1.0)
         return (low, high if own else max(_roof(gpu, work) / rate, high)), notes
-    served = is_sixteen_bit(fmt) and software == "serving"
-    test = "f16" if served else "f16 llama" if is_sixteen_bit(fmt) else "decode" if batch == 1 else "batched"
-    if served and model.n_params < fitted.FEW_PARAMETERS:
+    test = {"served": "f16", "reads": "f16 llama"}.get(law, "decode" if batch == 1 else "batched")
+    if law == "served" and model.n_params < fitted.FEW_PARAMETERS:
         test = "f16 small"
-    slower, faster, notes = _extrapolation(gpu, fmt, served, batch)
+    slower, faster, notes = _extrapolation(gpu, fmt, law, batch)
     return fit.interval(test).widened(slower, faster), notes
 
 
-def _batch_note(gpu: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
-    """Note on a batch's rate with better kernels than llama.cpp's."""
+def _batch_note(
+    gpu: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int, stronger: str
+) -> str:
+    """Note on a batch's rate with the kernels of a stronger software."""
     roof = gpu_roofline(gpu, model, fmt, batch, context)
     rates = f"the GPU's roofline is {roof:.0f} tokens/s"
-    if is_four_bit(fmt):
-        better = predict_gpu(gpu, model, fmt, batch, context, software="serving")
+    if load_gpu_software(stronger).decode_problem(fmt) is None:
+        better = predict_gpu(gpu, model, fmt, batch, context, software=stronger)
         rates = (
             f"those of a serving stack would give {better.tokens_per_s:.0f} tokens/s "
             f"({better.low:.0f} .. {better.high:.0f}), and {rates}"
@@ -525,12 +512,12 @@ def _roof(gpu: Gpu, work: StepDemand) -> float:
     return float(work.rows) / max(reading, macs / float(sheet.peak_macs))
 
 
-def _extrapolation(gpu: Gpu, fmt: WeightFormat, served: bool, batch: int) -> tuple[float, float, list[str]]:
+def _extrapolation(gpu: Gpu, fmt: WeightFormat, law: GpuLaw, batch: int) -> tuple[float, float, list[str]]:
     """Factors by which a rate may be slower and faster for want of measurements, with their notes."""
-    if is_sixteen_bit(fmt) and not served:
+    if law == "reads":
         notes = ["llama.cpp in 16 bits was measured on twelve GPUs, one sequence of 8B, builds of 2024."]
         return (BATCH_UNCERTAINTY, BATCH_UNCERTAINTY, notes) if batch > 1 else (1.0, 1.0, notes)
-    if served:
+    if law == "served":
         if is_measured(gpu, "host_points"):
             return 1.0, 1.0, []
         note = (
@@ -564,11 +551,8 @@ def _extrapolation(gpu: Gpu, fmt: WeightFormat, served: bool, batch: int) -> tup
 
 def prompt_problem(gpu: Gpu, fmt: WeightFormat, software: GpuSoftware) -> str | None:
     """Reason why a software's prompts in a format are not predicted on a GPU, None if they are."""
-    if software == "serving" and not is_sixteen_bit(fmt):
-        return (
-            "No prompt of the serving stack's four-bit kernels was measured; allowed for phase prefill is "
-            "a GPU with software llama.cpp."
-        )
+    if kind_of(fmt) not in software.prompts:
+        return software.no_prompts
     share = "prompt_share_f16" if is_sixteen_bit(fmt) else "prompt_share"
     if is_measured(gpu, share):
         return None

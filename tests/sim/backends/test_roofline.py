@@ -29,12 +29,13 @@ from sailsim.sim.backends.roofline import (
 )
 from sailsim.sim.machine.system_files import gpu_names, load_gpu, load_machine, vary
 from sailsim.sim.software.fitted import StepDemand, fitted_constants, prompt_demand
+from sailsim.sim.software.gpu_software import GpuSoftware, gpu_software, kind_of
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.experts import distinct_experts
 from sailsim.workloads.models.formats import uniform_format, weight_format
 from sailsim.workloads.models.graph import decode_step
 
-from ...refusals import extending
+from ...refusals import extending, refusal
 from .predictions import predict
 
 MODEL, LLAMA, QWEN = (load_model(name) for name in ("gemma-2b", "llama-7b", "qwen3-30b-a3b"))
@@ -237,10 +238,11 @@ def test_launches_are_of_every_layer_in_nanoseconds():
 
 
 def test_a_prompt_that_nobody_measured_has_no_number():
+    llama, serving = gpu_software().values()
     for name, gpu in ((name, load_gpu(name)) for name in gpu_names()):
-        assert prompt_problem(gpu, Q4, "llama.cpp") is None
-        assert (prompt_problem(gpu, F16, "llama.cpp") is None) == (name in ("a10g", "l4", "a100"))
-        assert "four-bit kernels was measured" in str(prompt_problem(gpu, Q4, "serving"))
+        assert prompt_problem(gpu, Q4, llama) is None
+        assert (prompt_problem(gpu, F16, llama) is None) == (name in ("a10g", "l4", "a100"))
+        assert "four-bit kernels was measured" in str(prompt_problem(gpu, Q4, serving))
     with pytest.raises(SailsimError, match="No prompt in f16 was measured on GPU v100"):
         predict_gpu(load_gpu("v100"), load_model("gemma-2b"), F16, prompt=512)
     with pytest.raises(SailsimError, match="software is 'x'"):
@@ -358,3 +360,23 @@ def test_the_files_have_what_the_fit_found():
     for key, own in measured.items():
         assert (own.value, own.unit, own.low, own.high) == (
             expected[key].value, expected[key].unit, expected[key].low, expected[key].high)  # fmt: skip
+
+
+@pytest.mark.parametrize("software", gpu_software().values(), ids=str)
+def test_software_on_gpus_says_who_ran_it_and_refuses_what_it_lacks(software: GpuSoftware) -> None:
+    assert software.provenance in ("measured", "simulated", "claimed")
+    assert not software.stronger or software.stronger in gpu_software()
+    for fmt in FORMATS:
+        problem = software.decode_problem(fmt)
+        assert (problem is None) == (kind_of(fmt) in software.kernels)
+        if problem:
+            assert problem.startswith(f"format is {fmt.name}, allowed with software {software.name!r} is")
+            assert problem in refusal(
+                lambda fmt=fmt: predict_gpu(load_gpu("l4"), MODEL, fmt, software=software.name)
+            )
+    assert software.no_prompts or {kind_of(fmt) for fmt in FORMATS} <= set(software.prompts)
+
+
+def test_software_that_no_record_names_is_refused() -> None:
+    found = refusal(lambda: predict_gpu(load_gpu("l4"), MODEL, Q4, software="mine"))
+    assert found == "software is 'mine', allowed is one of llama.cpp, serving"
