@@ -73,7 +73,9 @@ enum Number : RegVal {
     mremap_number = 216,
     clone_number = 220,
     mmap_number = 222,
+    fadvise64_number = 223,
     mprotect_number = 226,
+    clone3_number = 435,
 };
 
 bool failed(RegVal result)
@@ -249,6 +251,10 @@ void EmuLinux::syscall(ThreadContext *tc)
     const RegVal third = tc->getReg(ArmISA::int_reg::X2);
     if (number == exit_group_number && ends_others_only_of_its_own(tc)) {
         exitSimLoop("exiting with last active thread context", static_cast<int>(first & 0xff));
+        return;
+    }
+    if (number == clone3_number || number == fadvise64_number) {
+        tc->setReg(ArmISA::int_reg::X0, number == clone3_number ? static_cast<RegVal>(-ENOSYS) : 0);
         return;
     }
     const Addr old_break = process->memState->getBrkPoint();

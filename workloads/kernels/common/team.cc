@@ -4,9 +4,9 @@
 #include "common/program.hh"
 
 #include <algorithm>
-#include <cerrno>
 #include <sched.h>
 #include <sys/mman.h>
+#include <system_error>
 
 namespace sailsim::kernels
 {
@@ -14,8 +14,6 @@ namespace sailsim::kernels
 namespace
 {
 
-// A SIGILL handler with the functional core may run on a worker's stack.
-constexpr std::size_t kStackBytes = 512 * 1024;
 constexpr unsigned kStopRound = 0xffffffffu;
 constexpr unsigned kMostPauses = 4;
 constexpr unsigned kSpinsBeforeYield = 256;
@@ -48,51 +46,37 @@ void Backoff::pause()
         __asm__ volatile("isb");
 }
 
-Team::Team(unsigned size)
-    : size_(size), stacks_((size - 1) * kStackBytes), workers_(std::make_unique<Worker[]>(size))
+Team::Team(unsigned size) : size_(size)
 {
-    constexpr int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
-                          CLONE_CHILD_CLEARTID;
     for (unsigned rank = 1; rank < size_; ++rank) {
-        Worker &worker = workers_[rank];
-        worker.team = this;
-        worker.rank = rank;
-        worker.alive.store(1, std::memory_order_relaxed);
-        const int thread = clone(
-            [](void *argument) {
-                work(static_cast<Worker *>(argument));
-                return 0;
-            },
-            stacks_.bytes() + rank * kStackBytes, flags, &worker, nullptr, nullptr, &worker.alive);
-        if (thread < 0)
-            fail("cannot make thread %u of %u (error %d); fewer --threads, or more cores in the machine",
-                 rank + 1, size_, errno);
+        try {
+            workers_.emplace_back(&Team::work, this, rank);
+        } catch (const std::system_error &error) {
+            fail("cannot make thread %u of %u (%s); fewer --threads, or more cores in the machine", rank + 1,
+                 size_, error.what());
+        }
     }
 }
 
 Team::~Team()
 {
     round_.store(kStopRound, std::memory_order_release);
-    for (unsigned rank = 1; rank < size_; ++rank) {
-        Backoff backoff;
-        while (workers_[rank].alive.load(std::memory_order_acquire) != 0)
-            backoff.pause();
-    }
+    for (std::thread &worker : workers_)
+        worker.join();
 }
 
-void Team::work(Worker *worker)
+void Team::work(unsigned rank)
 {
-    Team &team = *worker->team;
     for (std::uint32_t seen = 0;;) {
         Backoff backoff;
         std::uint32_t round;
-        while ((round = team.round_.load(std::memory_order_acquire)) == seen)
+        while ((round = round_.load(std::memory_order_acquire)) == seen)
             backoff.pause();
         if (round == kStopRound)
             return;
         seen = round;
-        team.job_(team.context_, worker->rank);
-        team.finished_.fetch_add(1, std::memory_order_release);
+        job_(context_, rank);
+        finished_.fetch_add(1, std::memory_order_release);
     }
 }
 

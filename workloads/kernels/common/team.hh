@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Memory and threads. A team of threads for the measured loops is made with clone: the static C library's
-// pthreads need clone3, which gem5's syscall emulation does not have.
-//
-// The threads share the first thread's thread-local storage. A body may therefore compute, call memcpy and
-// make raw system calls, but must not allocate, print or use errno; such work belongs before or after
-// Team::run.
+// Memory and threads. A team's threads wait for the measured loops by polling: a wait in the kernel would be
+// part of what is measured, and takes other time in gem5's syscall emulation than on Linux.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <thread>
 #include <type_traits>
-#include <utility>
+#include <vector>
 
 namespace sailsim::kernels
 {
@@ -71,17 +67,11 @@ class Team
 
   private:
     using Job = void (*)(void *context, unsigned rank);
-    struct Worker {
-        Team *team;
-        unsigned rank;
-        std::atomic<std::uint32_t> alive; // the kernel clears it when the thread has ended
-    };
-    static void work(Worker *worker);
+    void work(unsigned rank);
     void run(Job job, void *context);
 
     unsigned size_;
-    Buffer stacks_;
-    std::unique_ptr<Worker[]> workers_;
+    std::vector<std::thread> workers_;
     Job job_ = nullptr;
     void *context_ = nullptr;
     // Each on a line of its own: one is read by all while the other is written by all.

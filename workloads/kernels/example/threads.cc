@@ -1,26 +1,52 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Four threads by common/team.hh add up the numbers below 1000, each its part, and the first prints the sum.
-#include "common/team.hh"
-
+// Four threads add up the numbers below 1000, each its part. Each allocates, has thread-local storage of its own,
+// waits for its turn at a condition variable, and throws at the last number, which stops all adding.
+#include <condition_variable>
 #include <cstdio>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <vector>
 
-using namespace sailsim::kernels;
+namespace
+{
+
+constexpr int kThreads = 4;
+thread_local long part = 0;
+
+long add(const std::vector<long> &numbers)
+{
+    try {
+        for (std::size_t i = 0;; ++i)
+            part += numbers.at(i);
+    } catch (const std::out_of_range &) {
+        return part;
+    }
+}
+
+} // namespace
 
 int main()
 {
-    struct alignas(64) Part { // a cache line each
-        long sum = 0;
-    };
-    static Part parts[4];
-    Team team(4);
-    // No allocating, printing or errno here: threads share the first one's thread-local storage.
-    team.run([](unsigned rank) {
-        const Range mine = part_of(1000, rank, 4);
-        for (std::size_t i = mine.first; i < mine.last; ++i)
-            parts[rank].sum += static_cast<long>(i);
-    });
+    std::mutex mutex;
+    std::condition_variable next;
+    int turn = 0;
     long sum = 0;
-    for (const Part &part : parts)
-        sum += part.sum;
-    std::printf("sum %ld by %u threads\n", sum, team.size());
+    std::vector<std::thread> threads;
+    for (int rank = 0; rank < kThreads; ++rank)
+        threads.emplace_back([&, rank] {
+            std::vector<long> numbers;
+            for (long i = rank; i < 1000; i += kThreads)
+                numbers.push_back(i);
+            const long mine = add(numbers);
+            std::unique_lock lock(mutex);
+            next.wait(lock, [&] { return turn == rank; });
+            sum += mine;
+            std::printf("thread %d adds %ld\n", rank, mine);
+            ++turn;
+            next.notify_all();
+        });
+    for (std::thread &thread : threads)
+        thread.join();
+    std::printf("sum %ld by %d threads, %ld in the first one's own\n", sum, turn, part);
 }
