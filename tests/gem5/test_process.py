@@ -4,6 +4,8 @@ import gzip
 
 import pytest
 
+from sailsim.sim.gem5.binary import CPU_MODELS
+
 from .conftest import ROOT, compiled, every_model
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
@@ -47,6 +49,24 @@ int main()
     __asm__ volatile(".inst 0xff430110" : : "r"(delay), "r"(period) : "memory"); // m5 checkpoint
 }
 """.replace("@", MARKER.decode())
+MAPPED = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+int main(int, char **words)
+{
+    const int file = open(words[1], O_RDONLY);
+    struct stat about;
+    fstat(file, &about);
+    const int advice = posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
+    const auto *bytes = (const char *)mmap(nullptr, about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+    long sum = 0;
+    for (long i = 0; i < about.st_size; ++i)
+        sum += bytes[i];
+    printf("advice %d sum %ld\n", advice, sum);
+}
+"""
 ENDINGS = """
 #include <assert.h>
 #include <stdlib.h>
@@ -97,6 +117,24 @@ def test_a_thread_has_no_copy_of_the_program(program, tmp_path):
     (checkpoint,) = run.checkpoints
     (memory,) = checkpoint.glob("*.pmem")
     assert (run.status, gzip.decompress(memory.read_bytes()).count(MARKER)) == (0, 1)
+
+
+@pytest.mark.parametrize("cpu", [*CPU_MODELS, "atomic,o3"])
+def test_threads_are_those_of_the_c_library(program, tmp_path, cpu):
+    """Mutex, condition variable, thread-local storage, allocation and an exception in each of four threads."""
+    threads = compiled((ROOT / "workloads/kernels/example/threads.cc").read_text(), tmp_path, "-O2")
+    run = program(threads, cpu=cpu, cores=4, units=0)
+    sums = [line for line in run.output.splitlines() if line.startswith(("thread ", "sum "))]
+    parts = [f"thread {rank} adds {sum(range(rank, 1000, 4))}" for rank in range(4)]
+    last = f"sum {sum(range(1000))} by 4 threads, 0 in the first one's own"
+    assert (run.status, sums) == (0, [*parts, last])
+
+
+@pytest.mark.parametrize("cpu", ["atomic", "o3"])
+def test_a_file_is_mapped_after_advice_on_it(program, tmp_path, cpu):
+    (tmp_path / "numbers").write_bytes(bytes(range(100)) * 90)
+    run = program(compiled(MAPPED, tmp_path), tmp_path / "numbers", cpu=cpu, units=0)
+    assert (run.status, "advice 0 sum 445500" in run.output) == (0, True)
 
 
 @pytest.mark.parametrize(

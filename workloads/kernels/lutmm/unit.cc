@@ -18,8 +18,7 @@ namespace sailsim::kernels
 namespace
 {
 
-// Held while a descriptor is executed: the core allocates, and the threads of a Team must not allocate at the
-// same time; nor must two of them touch memory to see whether it can be.
+// Held while a descriptor is executed: only one thread at a time may touch memory to see whether it can be.
 std::atomic_flag busy = ATOMIC_FLAG_INIT;
 
 volatile unsigned char *volatile touched = nullptr; // the byte that is being touched
