@@ -121,7 +121,7 @@ def test_a_thread_has_no_copy_of_the_program(program, tmp_path):
 
 @pytest.mark.parametrize("cpu", [*CPU_MODELS, "atomic,o3"])
 def test_threads_are_those_of_the_c_library(program, tmp_path, cpu):
-    """Mutex, condition variable, thread-local storage, allocation and an exception in each of four threads."""
+    """Each has a mutex, a condition variable, storage of its own, allocation and an exception."""
     threads = compiled((ROOT / "workloads/kernels/example/threads.cc").read_text(), tmp_path, "-O2")
     run = program(threads, cpu=cpu, cores=4, units=0)
     sums = [line for line in run.output.splitlines() if line.startswith(("thread ", "sum "))]
