@@ -10,8 +10,8 @@
  *   first, and TimingSimpleCPU cannot be halted while an access is under way: it would stop the simulator
  *   where a thread is held at a full queue.
  * - Threads without a copy of the program's file, which takes stock gem5 seconds of host time for each.
- * - clone3 is answered with ENOSYS, so that a C library makes its threads by clone, and fadvise64 with 0. Stock
- *   gem5 ends the simulation at both.
+ * - clone3 is answered with ENOSYS, so that a C library makes its threads by clone, and fadvise64 with 0.
+ * Stock gem5 ends the simulation at both.
  *
  * And what a change of the cores' model needs: gem5 gives every thread that a program makes a process of its
  * own, and a core takes over only from one that runs the same process, which was the first.

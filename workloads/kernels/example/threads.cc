@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Four threads add up the numbers below 1000, each its part. Each allocates, has thread-local storage of its own,
-// waits for its turn at a condition variable, and throws at the last number, which stops all adding.
+// Four threads add up the numbers below 1000, each its part. Each allocates, has thread-local storage of its
+// own, waits for its turn at a condition variable, and throws at the last number, which stops all adding.
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
