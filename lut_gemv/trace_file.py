@@ -429,7 +429,6 @@ def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> I
 
 
 def _output(tile: Tile, threads: int) -> NDArray[Any]:
-    """Output of the unit, computed for some outputs at a time."""
     columns = max(1, ACCUMULATOR_BYTES // (8 * tile.blocks * tile.batch))
     parts = []
     for start in range(0, tile.n, columns):

@@ -136,7 +136,6 @@ def _cited(quantity: Quantity, sources: Mapping[str, str]) -> Quantity:
 
 
 def _layout(cls: type[ConstantSet]) -> type[BaseModel]:
-    """Schema of a file of these constants."""
     rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.RULES.items()}
     values = create_model(f"{cls.__name__}Values", __base__=FrozenModel, **rules)
     layout: dict[str, Any] = {

@@ -222,7 +222,6 @@ def dollars(run: Record, listed: PriceList, constants: Mapping[End, CostConstant
 
 
 def _paid_for(price: Price, run: Record, overhead: float) -> str:
-    """Paid part of an instance at the nominal dollars, in words."""
     if price.kind == "gpu":
         return "1 GPU" if price.units == 1 else f"{price.units} GPUs"
     vcpus, share = vcpus_paid(price, run, "bandwidth"), vcpus_paid(price, run, "share")

@@ -268,7 +268,6 @@ class NearestSearch:
         return best
 
     def _narrowed(self, here: Changes, factor: Parameter, level: Value) -> dict[str, Value]:
-        """The best value near one of a factor's levels."""
         best: dict[str, Value] = {**here, factor.name: level}
         if factor.values:
             return best
@@ -284,7 +283,6 @@ class NearestSearch:
 
 
 def _short(value: Value) -> Value:
-    """A value rounded for a system file."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 

@@ -209,7 +209,6 @@ def _fitted_factors(fit: FittedGroup, relevant: Callable[[str], bool], group: Gr
 
 
 def _ratio(name: str, group: Group, reason: str, low: float, high: float) -> Parameter:
-    """Ratio to a known value, nominally 1."""
     return Parameter(name, group, reason, "ratio", low=low, high=high, centred=True, nominal=1.0)
 
 
@@ -275,7 +274,6 @@ def scatter_of(runner: Runner) -> str:
 def _constant_factors(
     group: Literal["cost", "area"], constants: type[ConstantSet], synthesised: bool
 ) -> list[Parameter]:
-    """Constants of a model that have a range."""
     return [
         priors.ranged(f"{group}.{name}", group, q, *ends, read.note or read.source)
         for name, q in constants.quantities().items()

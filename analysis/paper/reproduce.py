@@ -144,7 +144,6 @@ def sample(space: ParameterSpace, samples: int, seed: int, study: Study) -> Samp
 
 
 def _problem(space: ParameterSpace) -> dict[str, Any]:
-    """A space in SALib's format."""
     count = len(space.factors)
     return {"num_vars": count, "names": list(space.names), "bounds": [[0.0, 1.0]] * count}
 
@@ -279,7 +278,6 @@ def reproduce(
 
 
 def _distributions(claim: Claim, sampled: SampledMetrics, nominal: Values) -> dict[str, Any]:
-    """Results of a claim's metrics, and sorted values of the primary one."""
     free = sampled.free[sampled.space.paper.primary[claim.name]]
     own = [metric for metric in sampled.space.paper.sampled if metric[0] == claim.name]
     return {

@@ -145,7 +145,6 @@ def _with_products(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str, Any]:
-    """One row of the table."""
     words = metric.words
     if metric.threads == "fitted":
         words += f" ({fitted_constants().fewest_threads} threads or more)"

@@ -27,7 +27,6 @@ _DISTRIBUTIONS = {
 
 
 def _axis(claim: Claim, column: str) -> FigureAxis:
-    """A claim's axis, on its scale."""
     return FigureAxis(column, "%" if claim.unit == "%" else "times", claim.scale == "log")
 
 

@@ -424,7 +424,6 @@ def _furnish(axes: Axes, panel: Panel, letters: int) -> None:
 
 
 def _rules(axes: Axes, panel: Panel) -> None:
-    """Draw the reference lines of a panel."""
     for value, words, dotted in panel.rules:
         dash: Any = (0, (2, 2)) if dotted else "-"
         if panel.value is panel.x:
@@ -445,7 +444,6 @@ def _short(value: float) -> str:
 
 
 def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, LineStyle]) -> None:
-    """Draw the legend, at the right."""
     kinds = {name: panel.kind for panel in figure.panels for name in panel.marks()["line"].unique()}
     handles: list[Any] = []
     for name, own in looks.items():

@@ -273,7 +273,6 @@ def _steps(rows: Sequence[Row]) -> Steps:
 
 
 def _on_both(steps: Steps) -> dict[Side, list[int]]:
-    """The widths that ran on cores and on units, by side."""
     widths: dict[Side, list[int]] = {}
     for side, bits, kind in sorted(steps):
         if kind == "lutmm" and (side, bits, "neon") in steps:

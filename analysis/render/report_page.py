@@ -259,7 +259,6 @@ def runs_table(results: RunTable, equal_quality: bool) -> pd.DataFrame:
 
 
 def _plain(column: pd.Series[Any]) -> list[Any]:
-    """Values of a column for JSON, with None for missing ones."""
     return [None if is_missing(value) else value for value in column.tolist()]
 
 
@@ -310,7 +309,6 @@ def _answer(study: SweepStudy) -> dict[str, Any]:
 
 
 def _claims(results: RunTable, paper: str) -> dict[str, Any]:
-    """The claims in a row each, and every definition of each of them."""
     claimed, published = claims(results, paper).to_dict("records"), load_paper(paper)
     lines = []
     for claim in published.claim:
@@ -406,7 +404,6 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
-    """Words and values of every column of a point."""
     varied = []
     for column in POINT:
         values = sorted(set(points[column].dropna()))
@@ -452,7 +449,6 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, di
 
 
 def _lines(constants: Mapping[str, Any], citation: Callable[[str], str] = str) -> list[list[str]]:
-    """Constants in a row of cells each, with the citations of their sources."""
     lines = []
     for path, value in constants.items():
         cells = [path, str(value.value), "", ""]

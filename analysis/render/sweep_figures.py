@@ -134,7 +134,6 @@ def _first_that_varies(results: RunTable, columns: Sequence[tuple[str, tuple[str
 
 
 def _words(results: RunTable, column: str) -> str:
-    """Words of a column along an axis: a field of the machine, or one of `FREE`."""
     own = results.fields.get(column) or WORDS.get(column)
     return own or next(each.words for each in columns_of("sweep") if each.names(column))
 
@@ -165,13 +164,11 @@ def _some(results: RunTable, column: str, values: Iterable[Any], most: int = 3) 
 
 
 def _in_words(column: str, value: Any) -> str:
-    """A value of one of the columns `FREE` in the words of a legend."""
     words = {"wbits": f"{value} bits" if value else "its own bits", "threads": f"{value} threads"}
     return words.get(column, f"{column} {value}")
 
 
 def _patterns(rows: pd.DataFrame) -> str:
-    """Sentence on the source of the pattern counts of some rows."""
     return str(rows["patterns"].iloc[0])
 
 

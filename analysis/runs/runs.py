@@ -337,7 +337,6 @@ def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
 
 
 def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
-    """The runner of a table. Raises SailsimError with the first thing that is wrong."""
     name = entry.get("name")
     allowed = ", ".join(field for field in Runner.model_fields if field != "machine")
     where = f"{origin}, runner {name}" if isinstance(name, str) else origin
@@ -495,7 +494,6 @@ def runs(
 
 
 def _runner_query(runner: Runner, query: StepQuery) -> StepQuery:
-    """A runner's step, given the step of the point's own system."""
     machine = query.machine if runner.machine is None else runner.machine
     return replace(
         query,
@@ -511,7 +509,6 @@ def _runner_query(runner: Runner, query: StepQuery) -> StepQuery:
 
 
 def _point_query(point: Point, machine: System | Gpu) -> StepQuery:
-    """The step of the point on its own system, with no software chosen."""
     model = load_model(point.model).with_kv_bits(point.kv_bits)
     check_context(model, point)
     assert isinstance(machine, System)
@@ -683,7 +680,6 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Mapping[End, Energy
 
 
 def _patterns(activations: str, model: ModelSpec) -> str:
-    """Sentence on the source of the pattern counts."""
     from sailsim.workloads.inference.activation_file import Activations  # stored runs are read without
 
     captured = Activations.load(activations or None)

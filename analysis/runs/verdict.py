@@ -165,7 +165,6 @@ def _is_own(run: Run, lead: Run) -> bool:
 
 
 def _on_same_cores(ran: RunsByName, first: str) -> list[str]:
-    """Names of the runs of real software on the same number of cores of the same server."""
     lead = ran[first]
     return [
         name
@@ -194,13 +193,11 @@ def _ratio(ran: RunsByName, first: str, other: str) -> Ratio:
 
 
 def _partner(ran: RunsByName, first: str, other: Run) -> str:
-    """Name of the leader's run with the attention of another run, if there is one."""
     partner = other["speedup_of"]
     return partner if partner in ran and _is_own(ran[partner], ran[first]) else first
 
 
 def _same_cores(lead: Run, peer: Peer) -> str:
-    """Sentence on the leader and the strongest software on its cores."""
     simulated = peer.run["provenance"] == "simulated"
     name = _name(lead)
     if lead["kind"] == "accelerator":
@@ -225,7 +222,6 @@ def _alone(lead: Run, only: bool) -> list[str]:
 
 
 def _of_two(lead: Run, other: Run, ratio: Ratio, fastest: bool) -> str:
-    """Sentence on the faster of two runs over the slower one."""
     faster, slower = (lead, other) if ratio["median"] >= 1 else (other, lead)
     more = _times(ratio if faster is lead else _inverse(ratio))
     first = " the fastest," if fastest and faster is other else ""
@@ -242,7 +238,6 @@ def _is_only_simulated(run: Run) -> bool:
 
 
 def _name(run: Run) -> str:
-    """A runner's name in a sentence."""
     if run["software"] == FASTEST:
         return f"the fastest measured software on {'all ' * (run['pays'] == 'whole')}{run['cores']} cores"
     title = str(run["title"]).removesuffix(f" {SIGN}").removeprefix("cores, ")
@@ -269,7 +264,6 @@ def _spends(run: Run, shares: Iterable[tuple[str, float]]) -> str:
 
 
 def _shares(run: Run) -> list[tuple[str, float]]:
-    """Phases of a step with their shares, the longest first."""
     whole = sum(run["phases"].values())
     ordered = sorted(run["phases"].items(), key=lambda each: -each[1])
     return [(name, seconds / whole) for name, seconds in ordered if seconds > 0]

@@ -114,7 +114,6 @@ def _records_of(
     trials: Sequence[tuple[Values, Any]],
     evaluate: Any = designs.trial_record,
 ) -> list[Record]:
-    """Records of trials, from the folder or evaluated."""
     tasks = [search.task(evaluate.__name__, at, each) for at, each in enumerate(trials)]
     report = study.report
     report.total = max(report.total, report.resumed + report.done + len(tasks))
@@ -247,7 +246,6 @@ def _child(search: DesignSearch, draw: random.Random, front: Sequence[FrontPoint
 
 
 def _within(front: Sequence[FrontPoint], limit: float) -> FrontPoint | None:
-    """The best system of the front within a limit of area."""
     return max((each for each in front if each.area <= limit), key=lambda each: each.score, default=None)
 
 
@@ -307,7 +305,6 @@ def _result(
     steps: Sequence[FrontPoint],
     intervals: Sequence[Mapping[str, Interval]],
 ) -> SearchResult:
-    """Tables of results; ``intervals`` are those of the base system and of the best one."""
     table = [
         {"machine": f"point-{at:02d}"}
         | _costed(search, values)[0]
@@ -347,7 +344,6 @@ def in_words(changes: Values) -> str:
 def _write(
     search: DesignSearch, result: SearchResult, front: Sequence[FrontPoint], best: Values, folder: Path
 ) -> None:
-    """Write the tables and the system files."""
     points = folder / FRONT
     points.mkdir(exist_ok=True)
     for old in points.glob("point-*.toml"):

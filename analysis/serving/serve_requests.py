@@ -150,7 +150,6 @@ def _record(key: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A runner's row from its `_record`."""
     times: dict[str, Any] = {name: np.array(each) for name, each in record["times"].items()}
     return dict(record["row"]) | ({"served": ServingResult(**times, servers=())} if times else {})
 
@@ -188,7 +187,6 @@ def verdict(answer: Mapping[str, Any]) -> str:
 
 
 def _costs(row: Mapping[str, Any]) -> str:
-    """Cost of a runner's tokens, with the interval of its rate."""
     low, high = (
         row["usd"] * row["rate"] / end if end else inf for end in (row["rate_high"], row["rate_low"])
     )

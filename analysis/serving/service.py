@@ -276,7 +276,6 @@ def summary(
 
 
 def _per_million(unit: str, spent: float | None, answers: int, good: int) -> dict[str, float | None]:
-    """Cost of a million tokens of all answers, and of the answers whose requests meet the level."""
     return {
         f"{unit}_per_million_tokens": None if spent is None else 1e6 * spent / answers,
         f"{unit}_per_million_good_tokens": None if spent is None or not good else 1e6 * spent / good,

@@ -193,7 +193,6 @@ def _parameters(system: System, file: Prior, fixed: frozenset[str]) -> list[Para
 
 
 def _value_and_range(leaf: Leaf) -> tuple[Value | None, ...]:
-    """Value and range of a leaf, without its source and note."""
     return (leaf.value, leaf.low, leaf.high) if isinstance(leaf, Quantity) else (leaf.value,)
 
 

@@ -240,7 +240,6 @@ def _print_sources(rows: Sequence[Mapping[str, str]], citations: Mapping[str, st
 
 
 def _area(machine: System) -> str:
-    """Sentence on the area of a machine's units."""
     from sailsim.analysis.costs.area import AreaConstants, area
     from sailsim.analysis.costs.constants import NotModelledError
 

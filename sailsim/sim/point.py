@@ -289,7 +289,6 @@ _VALIDATED: Any = Point.__init__
 
 
 def _init(self: Point, **values: Any) -> None:
-    """Validate with pydantic, and raise its error as one sentence."""
     try:
         _VALIDATED(self, **values)
     except ValidationError as error:

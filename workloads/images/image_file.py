@@ -105,7 +105,6 @@ def _layouts(record: np.void) -> list[str]:
 
 
 def _matrices(dimensions: ImageDimensions, records: Records) -> dict[str, tuple[MatrixLayout, np.void]]:
-    """Sizes and record of each matrix of an image by name."""
     matrices = {}
     for (name, (k, n)), record in zip(dimensions.matrices().items(), records, strict=True):
         wbits, group_size, row = (int(record[field]) for field in ("wbits", "group_size", "row"))

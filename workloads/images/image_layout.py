@@ -147,7 +147,6 @@ def _interleaved(factors: Bytes, codes: list[Bytes]) -> Bytes:
 
 
 def _planes(wbits: int) -> list[tuple[int, int]]:
-    """Width and first bit of each plane of a code."""
     planes, at = [], 0
     for width in (8, 4, 2, 1):
         if wbits - at >= width:

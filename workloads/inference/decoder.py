@@ -149,7 +149,6 @@ class Decoder:
         return logits
 
     def _norm(self, x: Floats, name: str) -> Floats:
-        """Root-mean-square norm of each row."""
         if name not in self._norms:
             self._norms[name] = self.model.dequantize(f"{name}.weight")
         size = np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + self._eps)

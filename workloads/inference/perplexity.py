@@ -202,8 +202,6 @@ def unit_predictions(
 
 
 def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat, Floats], Weights]:
-    """Quantizer with compensated errors for the first rows of an input."""
-
     def quantizer(linear: Linear, fmt: TensorFormat, x: Floats) -> Weights:
         values = model.dequantize(f"{linear.name}.weight").T
         return quantize_compensated(values, x[:rows], fmt, f"{fmt.name} codes, errors compensated")

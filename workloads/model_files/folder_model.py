@@ -244,7 +244,6 @@ def _refusal(where: str, tensor: StoredTensor, field: str, value: object, allowe
 def _layer_tensor(
     where: str, layer: str, width: int, grouped: GroupQuantization | None, parts: Mapping[str, StoredTensor]
 ) -> LayerTensor:
-    """Shape and format of a layer, by the parts that it has."""
     if "qweight" in parts:
         return _grouped_layer(where, grouped, parts)
     if "blocks" in parts:
@@ -564,7 +563,6 @@ def _stored(folder: Path, where: str, there: list[str]) -> list[StoredTensor]:
 
 
 def _by_index(folder: Path, where: str, index: dict[str, Any]) -> list[StoredTensor]:
-    """Tensors that an index lists, each from the file that it names."""
     places = index.get("weight_map")
     if not isinstance(places, dict) or not places or len(places) > MAX_TENSORS:
         raise SailsimError(

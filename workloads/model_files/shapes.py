@@ -164,7 +164,6 @@ def _unknown(header: ModelHeader, name: str) -> SailsimError:
 
 
 def _need(header: ModelHeader, block: Mapping[str, Shape], layer: int, *kinds: str) -> Shape:
-    """Shape of the first of ``kinds`` that a block has."""
     shape = next((block[kind] for kind in kinds if kind in block), None)
     if shape is None:
         named = " or ".join(header.own_name(f"blk.{layer}.{kind}.weight") for kind in kinds)
@@ -224,7 +223,6 @@ def _window_notes(header: ModelHeader) -> list[str]:
 
 
 def _windows(header: ModelHeader, n_layers: int) -> tuple[int, tuple[int, ...]]:
-    """Tokens in attention's window, and the blocks without it."""
     windowed = header.windowed
     if not header.window or windowed is None:
         return 0, ()
@@ -241,7 +239,6 @@ def _windows(header: ModelHeader, n_layers: int) -> tuple[int, tuple[int, ...]]:
 
 
 def _experts(header: ModelHeader, blocks: Sequence[Mapping[str, Shape]]) -> Experts | None:
-    """Experts of the blocks that have a router; None without one."""
     at = next((layer for layer, block in enumerate(blocks) if ROUTER in block), None)
     if at is None:
         return None
@@ -281,7 +278,6 @@ def _norms(header: ModelHeader) -> tuple[str, ...]:
 
 
 def _require_all(header: ModelHeader, spec: ModelSpec, blocks: Sequence[Mapping[str, Shape]]) -> None:
-    """Refuse a file whose matrices are not exactly those of ``spec``."""
     wanted: dict[str, Shape] = {"token_embd.weight": (spec.d_model, spec.vocab)}
     for linear in spec.linears():
         of_one = (linear.k, linear.n)

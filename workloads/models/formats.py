@@ -306,7 +306,6 @@ def _of_model(fmt: WeightFormat, model: ModelSpec) -> WeightFormat:
 
 
 def _shares(weights: Iterable[tuple[TensorFormat, int]]) -> tuple[tuple[TensorFormat, float], ...]:
-    """Share of each format, given each tensor's format and weights."""
     counted: Counter[TensorFormat] = Counter()
     for fmt, count in weights:
         counted[fmt] += count

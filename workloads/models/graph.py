@@ -312,7 +312,6 @@ def _dense_ffn(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> li
 
 
 def _expert_ffn(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
-    """Router, shared expert, and the experts that each token chooses."""
     model, blk, rows = step.model, f"blk.{layer}.", step.rows
     experts = model.experts
     assert experts is not None

@@ -125,7 +125,6 @@ def _strongest(runs: Runs) -> Runs:
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:
-    """Print a table of numbers (`print_numbers`), and an empty line if it has rows."""
     if print_numbers(names, rows, words):
         echo()
 
@@ -169,7 +168,6 @@ def thousands(tokens: float) -> str:
 
 
 def _short(rate: float) -> str:
-    """A rate in as few digits as an interval needs."""
     return f"{rate:.0f}" if rate < 1e4 else f"{rate / 1e3:.0f}k"
 
 

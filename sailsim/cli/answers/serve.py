@@ -192,7 +192,6 @@ def _print(answer: Mapping[str, Any], trace: str) -> None:
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Row of the table for a machine."""
     times = row["times_s"]
     first = {"machine": row["title"]} | ({"requests/s": _ranged(row, "rate")} if "rate" in row else {})
     joules = row["j_per_million_tokens"]
@@ -209,7 +208,6 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ranged(values: Mapping[str, float], key: str) -> str:
-    """Number with its range."""
     ends = "..".join(_short(values.get(f"{key}_{end}")) for end in ("low", "high"))
     return f"{_short(values.get(key))} ({ends})" if key in values else "-"
 

@@ -85,5 +85,4 @@ def _is_same(path: Path, name: str) -> bool:
 
 
 def _word(param: click.Parameter) -> str:
-    """Parameter as the user writes it."""
     return param.opts[0] if isinstance(param, click.Option) else str(param.name).upper()

@@ -78,7 +78,6 @@ def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: 
 
 
 def _single_value(name: str) -> dict[str, Any]:
-    """Settings of an option for a single value of a field."""
     if name == "nbw":
         return {"type": NBW, "metavar": "INTEGER|auto", "callback": _nbw_number}
     return {"type": click.Choice(WORDS[name]) if name in WORDS else int if name in NUMBERS else TEXT}

@@ -124,7 +124,6 @@ def _grid(given: Mapping[str, str], settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _values(name: str, text: str) -> list[Value]:
-    """Values of a field, of the type that the field takes."""
     if name in NUMBERS:
         return list(parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None))
     if name in NAMES:
@@ -133,7 +132,6 @@ def _values(name: str, text: str) -> list[Value]:
 
 
 def _show(combinations: Sequence[Mapping[str, Value]]) -> None:
-    """Print the points' field values."""
     if answered({"points": combinations}):
         return
     names = list(dict.fromkeys(name for each in combinations for name in each))

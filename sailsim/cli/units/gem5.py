@@ -239,7 +239,6 @@ def run(
 
 
 def _require_possible(options: Mapping[str, Any], cpu: str, cores: int, units: int | None) -> None:
-    """Raise SailsimError if options of a run contradict each other."""
     if units == 0 and options["capacity_mode"]:
         raise SailsimError(
             "capacity-mode is given with units 0; allowed is one of them: that machine has no PIM units."
@@ -397,7 +396,6 @@ def replay(
 
 
 def _draw_timeline(setup: Gem5Options, trace: Trace, tile: int) -> None:
-    """Write one tile's timelines into timeline.png, and print them."""
     from sailsim.analysis.render.figure import draw, save  # matplotlib: only when needed
     from sailsim.analysis.render.gem5_figures import timeline_figure
 
@@ -459,7 +457,6 @@ def validate(setup: Gem5Options, trace: Path | None, seed: int, **counts: int) -
 
 
 def _print(compared: Sequence[Row]) -> None:
-    """Print a table for each substrate and load."""
     for (substrate, load), group in groupby(compared, lambda row: (row["substrate"], load_of(row))):
         echo(f"{substrate}, {load}, cycles")
         rows = []
@@ -561,7 +558,6 @@ def _agreeing(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    """Line on a run."""
     point = f"{row['linears']:<5} threads {row['threads']}, batch {row['batch']}, context {row['context']}: "
     if row.get("step_cycles") is None:
         return point + str(row["reason"])

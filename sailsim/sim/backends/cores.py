@@ -577,7 +577,6 @@ def prompt_problem(software: str) -> str | None:
 def _software_notes(
     core: str, software: str, fmt: WeightFormat, rate: KernelRate, prompts: bool, threads: int
 ) -> Iterator[str]:
-    """Notes on a software, its kernels and the threads of a process."""
     record = load_software(software)
     yield from record.notes.always
     if core != N1 and record.notes.elsewhere:
@@ -604,7 +603,6 @@ def _software_notes(
 
 
 def _core_notes(core: str, software: str) -> Iterator[str]:
-    """Notes on constants of a software that were not measured on a core."""
     if fitted_constants().software(software, core).constants["attention_rate"].kind == "assumed":
         yield (
             f"Of llama.cpp on {core} only the kernels were measured: its other constants lie between those "

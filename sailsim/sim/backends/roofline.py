@@ -215,7 +215,6 @@ def mixed_breakdown(
 
 
 def _product_seconds(work: StepDemand, sheet: GpuSheet, c: GpuFit) -> Floats:
-    """Seconds of all MACs of a step."""
     macs = work.gemv_macs + work.attention_macs
     kernels = _kernel_seconds(macs - work.expert_macs, work.rows, sheet, c)
     return kernels + _kernel_seconds(work.expert_macs, work.expert_rows, sheet, c)
@@ -483,7 +482,6 @@ def _decode_factors(
 def _batch_note(
     gpu: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int, stronger: str
 ) -> str:
-    """Note on a batch's rate with the kernels of a stronger software."""
     roof = gpu_roofline(gpu, model, fmt, batch, context)
     rates = f"the GPU's roofline is {roof:.0f} tokens/s"
     if load_gpu_software(stronger).decode_problem(fmt) is None:
@@ -563,7 +561,6 @@ def prompt_problem(gpu: Gpu, fmt: WeightFormat, software: GpuSoftware) -> str | 
 
 
 def _prompt_fit(gpu: Gpu, fmt: WeightFormat) -> GpuFit:
-    """Constants of prompts."""
     fit = fitted_constants().gpu
     if is_sixteen_bit(fmt):
         return sixteen_bit_prompt_fit(

@@ -385,7 +385,6 @@ def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log
 
 
 def _reason_of(output: str, status: int) -> str:
-    """Short reason for a stop of gem5, from its output and exit status."""
     marks = ("fatal: ", "panic: ", "error: ", "Error: ", "sailsim-gem5: ")
     for line in output.splitlines():
         for mark in marks:

@@ -237,7 +237,6 @@ def _require_room(system: System, spec: ModelSpec, context: int, bits: int, nbw:
 
 
 def _head_tiles(spec: ModelSpec, context: int, bits: int, nbw: int) -> list[TileShape]:
-    """Tile shapes of a head's products with keys and with values."""
     sizes = ((spec.head_dim, context), (context, spec.head_dim))
     return [TileShape(*size, spec.gqa, bits, bits, 8, nbw, 0) for size in sizes]
 
@@ -279,7 +278,6 @@ def run_decodes(
     rows, failures, before = [], [], 0
 
     def simulated(point: DecodePoint, name: str) -> dict[str, Any]:
-        """Columns of a point's run."""
         image = image_for(point, system, out)
         folder = (out / f"{DECODE}-{Path(point.model).stem}-{name}").resolve()
         logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to

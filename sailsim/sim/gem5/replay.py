@@ -91,7 +91,6 @@ def phases_of(names: Sequence[str], order: str) -> list[tuple[str, int]]:
 
 
 def _tensors(tile: str, order: str) -> str:
-    """Name of the tensors that run together with a tile's."""
     tensor = re.sub(r"(?<=.)\[\d+\]$", "", tile)
     block = re.match(r"(blk\.\d+)\.(\w+?)(\.weight)?$", tensor)
     if order == "tensor" or not block:

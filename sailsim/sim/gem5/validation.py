@@ -306,7 +306,6 @@ def compare(
 def _compared(
     system: System, tile: Tile, run: Gem5Run, unit: int, record: Mapping[str, int], load: NeighbourLoad
 ) -> Row:
-    """Row of one tile of a run, from its unit and gem5's record of it."""
     pim = system.require_pim()
     engine_s, timing = engine_seconds(system, tile, load)
     core = {f"core_{phase}": int(getattr(timing, phase)) for phase in PHASES}

@@ -293,7 +293,6 @@ def first_problem(error: ValidationError, unknown: str) -> str:
 
 
 def _types_of(field: str, problems: list[ErrorDetails]) -> str:
-    """Allowed types of a field with several."""
     words = [
         _TYPES[each["type"]] for each in problems if field_path(each) == field and each["type"] in _TYPES
     ]
@@ -359,7 +358,6 @@ def resolve_parts(table: Table, systems: Catalog, file: str) -> Table:
 
 
 def _extended_by(table: Table, section: str) -> Any:
-    """Name that a section of a table extends; None if it extends none."""
     own = table.get(section)
     return own.get("extends") if isinstance(own, dict) else None
 

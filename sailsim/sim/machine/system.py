@@ -66,7 +66,6 @@ def spec_models() -> dict[str, type[AcceleratorSpec]]:
 
 
 def _section(table: Any) -> AcceleratorSpec:
-    """Section of a table, checked by the model of its backend."""
     if isinstance(table, AcceleratorSpec):
         return table
     models = spec_models()
@@ -272,8 +271,6 @@ class HostSoftware(FrozenModel):
 
 
 class _SystemFile(FrozenModel):
-    """Fields that all system files share."""
-
     format: Literal[1]
     """Version of this layout."""
     name: str
@@ -305,7 +302,6 @@ class _SystemFile(FrozenModel):
         return self.model_dump(mode="json", exclude={"name", "title", "extends", "sources"}, by_alias=True)
 
     def citation(self, source: str) -> str:
-        """Full citation of a value's ``source``."""
         return self.sources.get(source, source)
 
 
@@ -501,7 +497,6 @@ def memory_system(system: System, threads: int = 1) -> MemorySystem:
 
 
 def _weight_stream(system: System, slices: int) -> MemoryReader:
-    """Weight stream of some slices as a reader."""
     pim, line = system.pim, system.llc.line
     assert pim is not None
     in_flight, queue = slices * pim.mshrs.value * line.value, system.memory.burst_seconds(line.whole)

@@ -149,7 +149,6 @@ class ServingLoop:
             self._push(state.request.arrival_s, _ARRIVAL, 0, state.index)
 
     def _route(self, group: list[int], role: str, state: RequestState) -> None:
-        """Send a request to a server of the group."""
         place = group[0]
         if len(group) > 1:
             servers = self.servers

@@ -207,7 +207,6 @@ class PiecewiseLine:
 
 
 def _grouped(contexts: Sequence[int]) -> tuple[Chunk, ...]:
-    """Decoding sequences as one chunk for each context."""
     return tuple(Chunk(1, tokens - 1, times) for tokens, times in Counter(contexts).items())
 
 

@@ -117,7 +117,6 @@ def _ratio_rate(
 def _single_rate(
     fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
 ) -> tuple[float, KernelRate]:
-    """The one rate of software in one format."""
     own = fitted.software(record.name, core).constants["prompt_rate" if prompts else "kernel_rate"]
     return float(own.value), KernelRate(1.0, 1.0, 1.0, "fitted", own.note, own.source)
 
@@ -148,7 +147,6 @@ def _rate_on_core(rate: KernelRate, anchor: Quantity, core: str) -> KernelRate:
 
 
 def _relative_ends(anchor: Quantity) -> tuple[float, float]:
-    """Ends of a quantity's interval, relative to its value."""
     low, high = (anchor.value if end is None else end for end in (anchor.low, anchor.high))
     return float(low) / float(anchor.value), float(high) / float(anchor.value)
 

@@ -81,7 +81,6 @@ class SoftwareRecord(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _with_tuples(cls, table: Any) -> Any:
-        """Lists of TOML as tuples."""
         if isinstance(table, dict):
             notes = table.get("notes")
             lists: dict[str, Any] = {k: tuple(v) for k, v in table.items() if isinstance(v, list)}

@@ -136,7 +136,6 @@ class Accelerator(Backend):
             )
 
     def _unsupported(self, point: Point) -> list[str]:
-        """Choices of a point that the accelerator does not support."""
         return [
             name for name, default in CHOICES.items()
             if name not in self.choices and getattr(point, name) != default
@@ -281,7 +280,6 @@ def time_step(
 
 
 def _fastest(step: _SimulatedStep) -> _SimulatedStep:
-    """Fastest of the step's alternatives."""
     system, point, accelerator = step.system, step.base, step.accelerator
     accelerator.check_choices(point, system.name)
     if step.chunks and (point.attention == "units" or point.overlap):
@@ -352,7 +350,6 @@ class _SimulatedStep:
 
     @property
     def tokens(self) -> int:
-        """New tokens of all sequences and prompts."""
         return sum(chunk.new * chunk.times for chunk in self.chunks or chunks_of(self.point))
 
     @property
@@ -377,24 +374,20 @@ class _SimulatedStep:
 
     @property
     def cycles(self) -> int:
-        """Cycles of the accelerator."""
         return sum(gemvs.cycles for gemvs in self.gemvs)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Counts of one unit, by `Units.counts`."""
         none = np.zeros(len(self.units.counts), dtype=np.int64)
         return sum((gemvs.counts for gemvs in self.gemvs if gemvs.times), none)
 
     @property
     def moved(self) -> dict[str, float]:
-        """Bytes over DRAM by kind."""
         line, cache = self.timeline, sum(gemvs.cache_bytes for gemvs in self.gemvs)
         moved = {"weights": line.streamed - cache, "read": line.read, "written": line.written}
         return moved | ({"cache": cache} if cache else {})
 
     def result(self) -> StepResult:
-        """Result with phases and notes."""
         units, line, moved = self.units, self.timeline, self.moved
         # Zeros first, as a step may have no GEMV on the units.
         sums = np.zeros(len(units.phases) + len(units.events))
@@ -430,7 +423,6 @@ class _SimulatedStep:
 
     @cached_property
     def _products(self) -> list[tuple[Op, int]]:
-        """Matrix products, with the number of each."""
         groups = (group for gemvs in self.gemvs for group, _ in gemvs.groups)
         return [(op, int(group.times.sum())) for group in groups for op in group.ops if op.kind == "gemv"]
 
@@ -447,7 +439,6 @@ class _SimulatedStep:
         return dict(sorted(counted.items()))
 
     def _notes(self) -> Iterator[str]:
-        """Assumptions and limits of the result, a sentence each."""
         point, model, units = self.point, self.model, self.units
         yield from self._weights_notes()
         yield from self._slices_note()
@@ -663,12 +654,10 @@ class _HalfSchedule:
 
     @property
     def done(self) -> int:
-        """Number of tasks that are done."""
         return len(self.after_tasks) - 1
 
     @property
     def next_tensor(self) -> ScheduledGemv | None:
-        """First tensor that is not submitted; None after the last."""
         submitted = len(self.ends) - 1
         return self.tensors[submitted] if submitted < len(self.tensors) else None
 

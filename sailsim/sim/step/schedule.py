@@ -346,7 +346,6 @@ class HostCores:
         return op.weight_bytes / self.dram + self._multiplying(op) + self.barrier
 
     def _multiplying(self, op: Op) -> float:
-        """Seconds of a GEMV's products and its overhead."""
         rate = self._product_rate(op)
         return float(self.sheet.multiplying(op.macs, self.threads, rate)) + self.product_overhead
 

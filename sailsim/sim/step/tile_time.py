@@ -105,8 +105,6 @@ def fastest_nbw(system: System) -> Callable[[Tile], int]:
 
 
 def _request(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[TileShape], list[PatternProfile]]]:
-    """Request of a tile, and its patterns by shape, which may have another NBW."""
-
     def profiles(shape: TileShape) -> list[PatternProfile]:
         scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
         return [PROFILES.scanned(tile.x, scan)]

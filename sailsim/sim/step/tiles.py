@@ -507,7 +507,6 @@ def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_b
 
 
 def _arrays(n: int, owned: int, lanes: int, lanes_of_array: int) -> int:
-    """Arrays in use over all passes and slices."""
     slices = ceil(n / owned)
     return sum(
         count * sum(ceil(outputs / lanes_of_array) for outputs in _passes(outputs_owned, lanes))
@@ -516,7 +515,6 @@ def _arrays(n: int, owned: int, lanes: int, lanes_of_array: int) -> int:
 
 
 def _passes(owned: int, lanes: int) -> Iterator[int]:
-    """Outputs of each pass of a slice."""
     while owned > 0:
         yield min(owned, lanes)
         owned -= lanes

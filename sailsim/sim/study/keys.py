@@ -98,7 +98,6 @@ def _files(name: str | Path | None) -> list[Path]:
 
 
 def _system_files(name: str) -> list[Path]:
-    """Paths of a system file, of the files that it extends and of its substrate."""
     choice = lenient_reference(name)
     paths = _files(choice.file)
     if paths or choice.changes:
