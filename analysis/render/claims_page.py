@@ -32,14 +32,11 @@ def render_page(template: str, **values: Any) -> str:
     of blank lines become one. Raises jinja2.UndefinedError for a name without a value.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    environment.filters |= {"code": "`{}`".format, "cell": _cell}
+    environment.filters["code"] = "`{}`".format
+    # A bar or a line's end would end a cell of a table.
+    environment.filters["cell"] = lambda text: str(text or "-").replace("|", "\\|").replace("\n", " ")
     text = (files("sailsim.analysis.render") / "page" / template).read_text("utf-8")
     return re.sub(r"\n{3,}", "\n\n", environment.from_string(text).render(**values)).strip() + "\n"
-
-
-def _cell(text: str | None) -> str:
-    """Text without characters that would end its cell; a dash for None."""
-    return "-" if text is None else text.replace("|", "\\|").replace("\n", " ")
 
 
 def write_reproduction(study: Study, folder: Path) -> Path:

@@ -216,10 +216,11 @@ def page(
         "titles": _titles(runs),
     }
     environment = jinja2.Environment(autoescape=True, loader=jinja2.FunctionLoader(page_file))
+    records = json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)
     return environment.get_template("report.html.jinja").render(
         css=page_file("report.css"),
         script=page_file("report.js"),
-        records=gzip_base64(json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)),
+        records=base64.b64encode(gzip.compress(records.encode(), 6, mtime=0)).decode(),
         page=about,
         answer=_answer(study),
         served=served,
@@ -260,11 +261,6 @@ def runs_table(results: RunTable, equal_quality: bool) -> pd.DataFrame:
 
 def _plain(column: pd.Series[Any]) -> list[Any]:
     return [None if is_missing(value) else value for value in column.tolist()]
-
-
-def gzip_base64(text: str) -> str:
-    """A text compressed by gzip, in base64; equal texts give equal results."""
-    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
 def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:

@@ -152,8 +152,8 @@ def show(kind: str, name: str, sources: bool, form: str | None) -> None:
     elif kind in ("system", "substrate"):
         _show_file(load_machine(name) if kind == "system" else load_substrate(name), sources)
     else:
-        shown = {"model": _model, "format": _format, "runner": _runner, "price": _price}
-        _show_fields(shown[kind](name))
+        shown = {"model": _model, "format": _format, "runner": _runner}
+        _show_fields(shown[kind](name) if kind in shown else _row_of("instance", name, _instances()))
 
 
 def _toml(name: str) -> str:
@@ -298,10 +298,6 @@ def _format(name: str) -> Row:
 
 def _runner(name: str) -> Row:
     return _row_of("runner", name, _runners())
-
-
-def _price(name: str) -> Row:
-    return _row_of("instance", name, _instances())
 
 
 def _row_of(kind: str, name: str, rows: Mapping[str, Row]) -> Row:

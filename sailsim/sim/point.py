@@ -58,18 +58,10 @@ def _loadable(model: str) -> str:
     return model
 
 
-def _nbw(value: Any) -> int | None:
-    return None if value is None else parse_nbw(_plain(value))
-
-
 def _kv_bits(value: Any) -> int:
     if type(bits := _plain(value)) is not int or bits not in (0, *KV_BITS):
         raise ValueError(f"{bits!r}; allowed are {KV_WORDS}, and 0 for what the model has")
     return bits
-
-
-def _substrate(value: Any) -> str | None:
-    return None if value is None else canonical_substrate(str(value))
 
 
 def _or_omitted(value: Any, check: Any) -> Any:
@@ -146,7 +138,7 @@ class Point:
     abits: Annotated[Abits, _help("bits of an activation, 1..16")] = 8
     nbw: Annotated[
         int | None,
-        BeforeValidator(_nbw),
+        BeforeValidator(lambda value: None if value is None else parse_nbw(_plain(value))),
         _help("weights of a look-up table, 1..6, or auto, the fastest for each tensor"),
     ] = None
     group_size: Annotated[GroupSize, _help("weights along K that share a scale; 0: all")] = _OMITTED
@@ -168,7 +160,7 @@ class Point:
     overlap: bool = False
     substrate: Annotated[
         str | None,
-        BeforeValidator(_substrate),
+        BeforeValidator(lambda value: None if value is None else canonical_substrate(str(value))),
         _help(
             "the kind of arrays: one of `sailsim list substrate`, or a TOML file; `:OPERATION=CYCLES` behind "
             "it changes a cost, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2"

@@ -119,7 +119,9 @@ class Decoder:
 
         f = observed("ffn_in", self._norm(x, f"blk.{layer}.ffn_norm"))
         gate, up = self.layers.products(f, (gate_, up_))
-        hidden = observed("ffn_out", _swiglu(gate, up))
+        with np.errstate(over="ignore"):  # e**100 is too much for fp32, and 0 is the right answer
+            gated = np.asarray(gate / (1 + np.exp(-gate)) * up, dtype=np.float32)
+        hidden = observed("ffn_out", gated)
         return x + self.layers.products(hidden, (down,))[0]
 
     def last(self, x: Floats) -> Floats:
@@ -244,11 +246,6 @@ def rotate(x: Floats, turns: Floats) -> Floats:
     return out
 
 
-def _swiglu(gate: Floats, up: Floats) -> Floats:
-    with np.errstate(over="ignore"):  # e**100 is too much for fp32, and 0 is the right answer
-        return np.asarray(gate / (1 + np.exp(-gate)) * up, dtype=np.float32)
-
-
 Quantizer = Callable[[Linear, TensorFormat, Floats], Weights]
 """Quantizes a matrix to a format with codes, given an input (rows, K) of it."""
 
@@ -334,13 +331,9 @@ class LinearLayers:
             )
         if fmt.name == "f16":
             return values.astype(np.float16).astype(np.float32)
-        return _bf16(values)
-
-
-def _bf16(values: Floats) -> Floats:
-    """The nearest bf16, ties to even, as fp32."""
-    bits = values.view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+        # The nearest bf16, ties to even.
+        bits = values.view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 EXACT = 1 << 24

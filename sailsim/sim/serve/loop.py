@@ -149,9 +149,8 @@ class ServingLoop:
             self._push(state.request.arrival_s, _ARRIVAL, 0, state.index)
 
     def _route(self, group: list[int], role: str, state: RequestState) -> None:
-        place = group[0]
+        place, servers = group[0], self.servers
         if len(group) > 1:
-            servers = self.servers
             if self.routing == "turns":
                 place = group[self._turns[role] % len(group)]
                 self._turns[role] += 1
@@ -159,7 +158,9 @@ class ServingLoop:
                 place = min(group, key=lambda at: servers[at].load)
             else:
                 place = max(group, key=lambda at: (len(servers[at].cached(state)), -servers[at].load, -at))
-        self.servers[place].enqueue(state)
+        server = servers[place]
+        server.waiting.append(state)
+        server.load += state.prompt + state.generated
 
     def _begin_steps(self) -> None:
         for place, server in enumerate(self.servers):

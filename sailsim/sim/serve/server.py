@@ -135,11 +135,6 @@ class Server:
         self.peak_blocks = 0
         """Most blocks in use at a step."""
 
-    def enqueue(self, state: RequestState) -> None:
-        """Add a request to the queue."""
-        self.waiting.append(state)
-        self.load += state.prompt + state.generated
-
     def cached(self, state: RequestState) -> list[int]:
         """Cached blocks of a request's prefix; its last token is always computed."""
         if not (state.request.hashes or state.restarts):

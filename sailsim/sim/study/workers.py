@@ -116,7 +116,8 @@ class Processes(Workers):
         return self._size
 
     def _started(self) -> ProcessPoolExecutor:
-        SemLock._make_name = staticmethod(_semaphore)  # loky's own prefix is shared with other programs
+        # loky's own prefix is shared with other programs; `remove_semaphores` reads the process number.
+        SemLock._make_name = staticmethod(lambda: f"/{_SEMAPHORE}{os.getpid()}-{token_hex(4)}")
         with _deaf_children():
             return ProcessPoolExecutor(
                 max_workers=self._size, initializer=_in_worker, initargs=(os.getpid(),), env=ENVIRONMENT
@@ -277,11 +278,6 @@ def _deaf_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _semaphore() -> str:
-    """Name of a semaphore with its owner's process number, for `remove_semaphores`."""
-    return f"/{_SEMAPHORE}{os.getpid()}-{token_hex(4)}"
 
 
 def remove_semaphores() -> None:
