@@ -15,8 +15,6 @@ from functools import lru_cache
 from math import ceil
 from typing import Literal, NamedTuple, cast
 
-from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
 from sailsim.base.arguments import ShortRepr
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
@@ -81,12 +79,14 @@ class UniformFormat(TensorFormat):
 class BlockLayout(NamedTuple):
     """Layout of a block of a ggml type.
 
-    ``code`` and ``group_size`` are as in `TensorFormat`. ``fp16`` are the bytes at which the scale lies and,
+    ``block`` to ``group_size`` are as in `TensorFormat`. ``fp16`` are the bytes at which the scale lies and,
     if there is one, the minimum. ``codes`` are bit fields, lowest bits first: the byte at which a field
     begins, its bits per weight, and the length of its runs of bytes. Within a run the lowest bits of all
     bytes come first.
     """
 
+    block: int
+    block_bytes: int
     code: WeightCode | None = None
     group_size: int = 0
     fp16: tuple[int, ...] = ()
@@ -95,27 +95,31 @@ class BlockLayout(NamedTuple):
 
 _OFFSET, _IQ4_NL, _TERNARY = WeightCode.offset, WeightCode.iq4_nl(), WeightCode.ternary()
 BLOCKS: Mapping[str, BlockLayout] = {
-    "f32": BlockLayout(),
-    "f16": BlockLayout(fp16=(0,)),
-    "bf16": BlockLayout(),
-    "q4_0": BlockLayout(_OFFSET(4, 8), 32, (0,), ((2, 4, 16),)),
-    "q4_1": BlockLayout(_OFFSET(4, 0), 32, (0, 2), ((4, 4, 16),)),
-    "q5_0": BlockLayout(_OFFSET(5, 16), 32, (0,), ((6, 4, 16), (2, 1, 1))),
-    "q5_1": BlockLayout(_OFFSET(5, 0), 32, (0, 2), ((8, 4, 16), (4, 1, 1))),
-    "q8_0": BlockLayout(WeightCode.twos(8), 32, (0,), ((2, 8, 32),)),
-    "q2_k": BlockLayout(_OFFSET(2, 0), 16, (80, 82), ((16, 2, 32),)),
-    "q3_k": BlockLayout(_OFFSET(3, 4), 16, (108,), ((32, 2, 32), (0, 1, 32))),
-    "q4_k": BlockLayout(_OFFSET(4, 0), 32, (0, 2), ((16, 4, 32),)),
-    "q5_k": BlockLayout(_OFFSET(5, 0), 32, (0, 2), ((48, 4, 32), (16, 1, 32))),
-    "q6_k": BlockLayout(_OFFSET(6, 32), 16, (208,), ((0, 4, 64), (128, 2, 32))),
-    "iq4_nl": BlockLayout(_IQ4_NL, 32, (0,), ((2, 4, 16),)),
-    "iq4_xs": BlockLayout(_IQ4_NL, 32, (0,), ((8, 4, 16),)),
-    "mxfp4": BlockLayout(WeightCode.mxfp4(), 32, (), ((1, 4, 16),)),
-    "tq1_0": BlockLayout(_TERNARY, 256, (52,)),
-    "tq2_0": BlockLayout(_TERNARY, 256, (64,), ((0, 2, 32),)),
-    "iq1_s": BlockLayout(fp16=(0,)),
-    "iq1_m": BlockLayout(),
-    **dict.fromkeys(("iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s"), BlockLayout(fp16=(0,))),
+    "f32": BlockLayout(1, 4),
+    "f16": BlockLayout(1, 2, fp16=(0,)),
+    "bf16": BlockLayout(1, 2),
+    "q4_0": BlockLayout(32, 18, _OFFSET(4, 8), 32, (0,), ((2, 4, 16),)),
+    "q4_1": BlockLayout(32, 20, _OFFSET(4, 0), 32, (0, 2), ((4, 4, 16),)),
+    "q5_0": BlockLayout(32, 22, _OFFSET(5, 16), 32, (0,), ((6, 4, 16), (2, 1, 1))),
+    "q5_1": BlockLayout(32, 24, _OFFSET(5, 0), 32, (0, 2), ((8, 4, 16), (4, 1, 1))),
+    "q8_0": BlockLayout(32, 34, WeightCode.twos(8), 32, (0,), ((2, 8, 32),)),
+    "q2_k": BlockLayout(256, 84, _OFFSET(2, 0), 16, (80, 82), ((16, 2, 32),)),
+    "q3_k": BlockLayout(256, 110, _OFFSET(3, 4), 16, (108,), ((32, 2, 32), (0, 1, 32))),
+    "q4_k": BlockLayout(256, 144, _OFFSET(4, 0), 32, (0, 2), ((16, 4, 32),)),
+    "q5_k": BlockLayout(256, 176, _OFFSET(5, 0), 32, (0, 2), ((48, 4, 32), (16, 1, 32))),
+    "q6_k": BlockLayout(256, 210, _OFFSET(6, 32), 16, (208,), ((0, 4, 64), (128, 2, 32))),
+    "iq4_nl": BlockLayout(32, 18, _IQ4_NL, 32, (0,), ((2, 4, 16),)),
+    "iq4_xs": BlockLayout(256, 136, _IQ4_NL, 32, (0,), ((8, 4, 16),)),
+    "mxfp4": BlockLayout(32, 17, WeightCode.mxfp4(), 32, (), ((1, 4, 16),)),
+    "tq1_0": BlockLayout(256, 54, _TERNARY, 256, (52,)),
+    "tq2_0": BlockLayout(256, 66, _TERNARY, 256, (64,), ((0, 2, 32),)),
+    "iq1_s": BlockLayout(256, 50, fp16=(0,)),
+    "iq1_m": BlockLayout(256, 56),
+    "iq2_xxs": BlockLayout(256, 66, fp16=(0,)),
+    "iq2_xs": BlockLayout(256, 74, fp16=(0,)),
+    "iq2_s": BlockLayout(256, 82, fp16=(0,)),
+    "iq3_xxs": BlockLayout(256, 98, fp16=(0,)),
+    "iq3_s": BlockLayout(256, 110, fp16=(0,)),
 }
 """Layouts by ggml's type name in lower case.
 
@@ -123,12 +127,10 @@ MXFP4's scale is a power of two in byte 0, IQ1_M's is spread over words, and TQ1
 """
 
 
-def _ggml(name: str, layout: BlockLayout) -> TensorFormat:
-    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[name.upper()]]
-    return TensorFormat(name, block, size, layout.code, layout.group_size, len(layout.fp16) > 1, GGML_SOURCE)
-
-
-TENSOR_FORMATS: Mapping[str, TensorFormat] = {name: _ggml(name, layout) for name, layout in BLOCKS.items()}
+TENSOR_FORMATS: Mapping[str, TensorFormat] = {
+    name: TensorFormat(name, *layout[:4], len(layout.fp16) > 1, GGML_SOURCE)
+    for name, layout in BLOCKS.items()
+}
 """Formats of single tensors by ggml's type name in lower case."""
 
 # Types that the quantizer falls back to where a tensor's K is no whole number of blocks.

@@ -31,6 +31,12 @@ LLAMA_2_13B = {
 }  # fmt: skip
 
 
+def test_blocks_are_as_large_as_ggmls():
+    sizes = {name: (fmt.block, fmt.block_bytes) for name, fmt in TENSOR_FORMATS.items()}
+    types = gguf.constants.GGMLQuantizationType
+    assert sizes == {name: gguf.constants.GGML_QUANT_SIZES[types[name.upper()]] for name in sizes}
+
+
 @pytest.mark.parametrize(
     ("model", "published", "digits"),
     [("llama-3-8b", LLAMA_3_8B, 4), ("llama-2-7b", LLAMA_2_7B, 2), ("llama-2-13b", LLAMA_2_13B, 2)],
