@@ -196,7 +196,7 @@ def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBEL
 
 
 def emulate_linux(system):
-    """Give a system the Linux emulation that units need, in place of gem5's own for AArch64."""
+    """Give a system the Linux emulation that units and threads need, in place of gem5's for AArch64."""
     if type(system.workload) is ArmEmuLinux:
         system.workload = SailEmuLinux()
 

@@ -176,8 +176,7 @@ def main(arguments):
         settings |= {"memory": f"{file.start + file.size}B", "shared_memory": f"/{preload.SEGMENT}"}
     built = machine.build(spec, cpu=cpu, later_cpu=later, cores=options.cores, **settings)
     built.system.workload = SEWorkload.init_compatible(options.program[0])
-    if built.units or built.later_cpus:
-        hierarchy.emulate_linux(built.system)
+    hierarchy.emulate_linux(built.system)
     process = make_process(built.system, options.program)
     for each in built.cpus + built.later_cpus:
         each.workload = process

@@ -119,11 +119,11 @@ def test_a_thread_has_no_copy_of_the_program(program, tmp_path):
     assert (run.status, gzip.decompress(memory.read_bytes()).count(MARKER)) == (0, 1)
 
 
-@pytest.mark.parametrize("cpu", [*CPU_MODELS, "atomic,o3"])
+@pytest.mark.parametrize("cpu", CPU_MODELS)
 def test_threads_are_those_of_the_c_library(program, tmp_path, cpu):
     """Each has a mutex, a condition variable, storage of its own, allocation and an exception."""
     threads = compiled((ROOT / "workloads/kernels/example/threads.cc").read_text(), tmp_path, "-O2")
-    run = program(threads, cpu=cpu, cores=4, units=0)
+    run = program(threads, cpu=cpu, cores=5, units=0)
     sums = [line for line in run.output.splitlines() if line.startswith(("thread ", "sum "))]
     parts = [f"thread {rank} adds {sum(range(rank, 1000, 4))}" for rank in range(4)]
     last = f"sum {sum(range(1000))} by 4 threads, 0 in the first one's own"
