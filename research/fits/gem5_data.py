@@ -48,7 +48,7 @@ from sailsim.base.input_file import sha256_of
 from sailsim.base.quantity import Quantity
 from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import Gem5, require_program
-from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.cached_runs import run_or_load
 from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.gem5.validation import (
     DrawnTile,

@@ -26,7 +26,7 @@ from sailsim.lut_gemv.trace_file import Trace, decode_tile, read_trace
 from sailsim.sim.gem5 import binary, validation
 from sailsim.sim.gem5 import decode as decoding
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
-from sailsim.sim.gem5.records import Record, run_or_load
+from sailsim.sim.gem5.cached_runs import Record, run_or_load
 from sailsim.sim.gem5.replay import ORDERS, both_timelines, phase_times, phases_of
 from sailsim.sim.gem5.stored import Row, load_of
 from sailsim.sim.machine.ranges import parse_numbers

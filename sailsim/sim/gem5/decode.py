@@ -25,7 +25,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.sim.gem5.binary import Gem5, Gem5Run, Gem5TimeoutError, machine_json, require_program
-from sailsim.sim.gem5.records import keys_of, run_or_load
+from sailsim.sim.gem5.cached_runs import keys_of, run_or_load
 from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.machine.system import System
 from sailsim.sim.step.tiles import TileShape

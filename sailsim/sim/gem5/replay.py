@@ -21,7 +21,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
-from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.cached_runs import run_or_load
 from sailsim.sim.gem5.stored import TIMELINE, TileTimeline, timelines_of
 from sailsim.sim.machine.system import System
 from sailsim.sim.step.patterns import PROFILES

@@ -30,7 +30,7 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace_file import Trace, decode_tile, read_trace
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
-from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.cached_runs import run_or_load
 from sailsim.sim.gem5.replay import replay_tiles
 from sailsim.sim.gem5.stored import ALONE, STREAM_GB_S, VALIDATE, NeighbourLoad, Row, load_of, rows_of
 from sailsim.sim.machine.dram import bandwidth_shares
