@@ -34,6 +34,8 @@ COLUMN_WEIGHTS = 4096
 """Weights of a scale where a column has one (assumed, 1024..16384: a column's weights)."""
 DECODE_TABLE = "gem5/decode.jsonl"
 """Steps to which the rates of this project's kernels were fitted (`analysis/data`)."""
+Rated = tuple[float, KernelRate]
+"""Rate of an anchor in MAC/cycle, and that of a format relative to it."""
 
 
 def lut_bits() -> Mapping[str, int]:
@@ -105,25 +107,19 @@ def _listed_rate(
     return 1.0, _mean_rate(fmt, of)
 
 
-def _ratio_rate(
-    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
-) -> tuple[float, KernelRate]:
+def _ratio_rate(fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str) -> Rated:
     """Anchor and rate of llama.cpp: its four-bit kernel, and the ratio of a format to it."""
     own = fitted.software(record.name, core).constants["kernel_rate_q4_k_m"]
     rate = _mean_rate(fmt, lambda each: fitted.kernel_rates[format_key(each)])
     return float(own.value), rate if core == N1 else _rate_on_core(rate, own, core)
 
 
-def _single_rate(
-    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
-) -> tuple[float, KernelRate]:
+def _single_rate(fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str) -> Rated:
     own = fitted.software(record.name, core).constants["prompt_rate" if prompts else "kernel_rate"]
     return float(own.value), KernelRate(1.0, 1.0, 1.0, "fitted", own.note, own.source)
 
 
-def _gain_rate(
-    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
-) -> tuple[float, KernelRate]:
+def _gain_rate(fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str) -> Rated:
     """Anchor and rate of the software that a gain is over, times the gain."""
     below, gain = load_software(record.based_on), record.gain
     assert gain is not None
@@ -151,9 +147,7 @@ def _relative_ends(anchor: Quantity) -> tuple[float, float]:
     return float(low) / float(anchor.value), float(high) / float(anchor.value)
 
 
-def _nearest_rate(
-    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
-) -> tuple[float, KernelRate]:
+def _nearest_rate(fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str) -> Rated:
     """Anchor and rate of Ampere's fork: two formats are fitted, other widths take the nearer one's rate."""
     rates = "prompt_rate" if prompts else "kernel_rate"
     own = fitted.software(record.name, core)
@@ -165,9 +159,7 @@ def _nearest_rate(
     return own.value(f"{rates}_q8r16" if eight else f"{rates}_q4_k_4"), rate
 
 
-def _look_up_rate(
-    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
-) -> tuple[float, KernelRate]:
+def _look_up_rate(fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str) -> Rated:
     """Anchor and rate of T-MAC: a look-up a bit for types in tables, its host's kernel for others."""
     lut = fitted.software(record.name, core).constants["lut_rate"]
     llama = fitted.software(record.host, core).value("kernel_rate_q4_k_m")
@@ -185,9 +177,7 @@ def _look_up_rate(
     return anchor, _mean_rate(fmt, of)
 
 
-def _code_rate(
-    fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str
-) -> tuple[float, KernelRate]:
+def _code_rate(fitted: Fits, record: SoftwareRecord, fmt: WeightFormat, prompts: bool, core: str) -> Rated:
     """Anchor and rate of this project's kernels in gem5, relative to dot products of four bits."""
     own, tables = fitted.software(record.name, core), record.law == "code tables"
     anchor = own.value("kernel_rate_w4")
@@ -243,8 +233,7 @@ def _mean_rate(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelR
     return KernelRate(mean("relative"), mean("low"), mean("high"), kind, note, "here", how, common)
 
 
-_Rate = Callable[[Fits, SoftwareRecord, WeightFormat, bool, str], tuple[float, KernelRate]]
-_LAWS: Mapping[Law, _Rate] = {
+_LAWS: Mapping[Law, Callable[[Fits, SoftwareRecord, WeightFormat, bool, str], Rated]] = {
     "listed": _listed_rate,
     "ratios": _ratio_rate,
     "nearest": _nearest_rate,
