@@ -287,16 +287,12 @@ def _attention(step: _StepRows, layer: int) -> list[Op]:
     rotated = rows * (model.d_query + model.d_key)
     scaled = model.d_cached if model.kv_scale_bits else 0
     converted = scaled * (ROUND_FLOPS * rows + UNPACK_FLOPS * keys_read)
-    attention = Op(
-        blk + "attention",
-        "attention",
-        layer,
-        rows,
+    softmax = SOFTMAX_FLOPS * model.n_heads * pairs + ROUND_FLOPS * rows * model.d_attn
+    attention = replace(
+        Op(blk + "attention", "attention", layer, rows, flops=softmax + converted, cache_flops=converted),
         kv_bytes=model.cached_bytes * (keys_read + rows),
         act_bytes=ACT_BYTES * rows * (model.d_query + model.d_attn),
         macs=(model.d_query + model.d_attn) * pairs,
-        flops=SOFTMAX_FLOPS * model.n_heads * pairs + ROUND_FLOPS * rows * model.d_attn + converted,
-        cache_flops=converted,
     )
     return [step.op(blk + "rope", layer, 2 * rotated, ROTATE_PAIR_FLOPS * rotated // 2), attention]
 
@@ -340,16 +336,9 @@ def _expert_ffn(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> l
 
 
 def _embedding(model: ModelSpec, fmt: WeightFormat, rows: int) -> Op:
-    return Op(
-        "token_embd",
-        "embedding",
-        -1,
-        rows,
-        weight_bytes=rows * fmt.embedding(model).column_bytes(model.d_model),
-        act_bytes=ACT_BYTES * rows * model.d_model,
-        flops=rows * model.d_model,
-        weights_key="token_embd.weight",
-    )
+    elements, size = rows * model.d_model, rows * fmt.embedding(model).column_bytes(model.d_model)
+    read = Op("token_embd", "embedding", -1, rows, weight_bytes=size, weights_key="token_embd.weight")
+    return replace(read, act_bytes=ACT_BYTES * elements, flops=elements)
 
 
 def _norm(name: str, model: ModelSpec, layer: int, rows: int) -> Op:
@@ -455,29 +444,13 @@ def _chunk_attention(
     prefix = op.name.removesuffix("attention")
 
     def product(name: str, k: int, n: int, fmt: TensorFormat) -> Op:
-        return Op(
-            prefix + name,
-            "gemv",
-            op.layer,
-            0,
-            k=k,
-            n=n,
-            weight_bytes=heads * fmt.bytes(k, n),
-            role="attn_out",
-            format=fmt,
-            matrices=heads,
-            spread=((tokens * model.gqa, float(heads)),),
-            side_by_side=True,
-        )._with_rows(rows * tokens)
+        one = Op(prefix + name, "gemv", op.layer, 0, k, n, role="attn_out", format=fmt, side_by_side=True)
+        weights, spread = heads * fmt.bytes(k, n), ((tokens * model.gqa, float(heads)),)
+        return replace(one, weight_bytes=weights, matrices=heads, spread=spread)._with_rows(rows * tokens)
 
-    softmax = _elementwise(
-        prefix + "attn_softmax",
-        op.layer,
-        op.batch,
-        pairs + rows * tokens * seen,  # tokens that a query does not see are written as 0
-        (SOFTMAX_FLOPS + SCALE_FLOPS + ROUND_FLOPS) * pairs,
-        SCALE_BYTES * heads * seen,
-    )
+    written = pairs + rows * tokens * seen  # tokens that a query does not see are written as 0
+    flops, scales = (SOFTMAX_FLOPS + SCALE_FLOPS + ROUND_FLOPS) * pairs, SCALE_BYTES * heads * seen
+    softmax = _elementwise(prefix + "attn_softmax", op.layer, op.batch, written, flops, scales)
     # Keys have a scale a token, which is that of its output. Values are one block, whose scale is 1.
     keys, values = (uniform_format(model.kv_bits, size).base for size in (model.head_dim, 0))
     return [
