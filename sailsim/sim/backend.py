@@ -236,11 +236,7 @@ class Backend(ABC):
 
     def timer(self, query: StepQuery) -> Timer:
         """Timer of steps that differ only in their chunks, quicker than calling `step` for each."""
-
-        def seconds(chunks: tuple[Chunk, ...]) -> float:
-            return self.step(replace(query, chunks=chunks)).step_s
-
-        return seconds
+        return lambda chunks: self.step(replace(query, chunks=chunks)).step_s
 
     def check_prefill(self, query: StepQuery) -> None:
         """Raise SailsimError if the query's prefill is not in `prefills`."""

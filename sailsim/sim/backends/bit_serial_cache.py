@@ -131,22 +131,17 @@ def best_mapping(spec: BitSerialCacheSpec, slices: int, gemm: Gemm) -> tuple[Bit
 
     Each number of bit lines a sum is tried, in powers of two for the tree.
     """
-    lanes, mappings = 1, []
     bits = spec.accumulator.whole - gemm.wbits - gemm.abits
-    while lanes <= min(spec.span.whole, spec.arrays.whole * spec.cols.whole):
-        mapping = _mapping(spec, slices, gemm, lanes)
-        if bits >= 0 and mapping.length <= 1 << bits:
-            mappings.append(mapping)
-        lanes *= 2
+    levels = min(spec.span.whole, spec.arrays.whole * spec.cols.whole).bit_length()
+    every = (_mapping(spec, slices, gemm, 1 << level) for level in range(levels))
+    mappings = [each for each in every if bits >= 0 and each.length <= 1 << bits]
     if not mappings:
         raise SailsimError(
             f"accelerator.accumulator is {spec.accumulator}; allowed for {gemm.wbits} times "
             f"{gemm.abits} bits is more."
         )
-    return min(
-        ((m, _cycles(spec, slices, gemm, m)) for m in mappings),
-        key=lambda each: (each[0].blocks, sum(each[1])),
-    )
+    costs = ((mapping, _cycles(spec, slices, gemm, mapping)) for mapping in mappings)
+    return min(costs, key=lambda each: (each[0].blocks, sum(each[1])))
 
 
 def _mapping(spec: BitSerialCacheSpec, slices: int, gemm: Gemm, lanes: int) -> BitLineMapping:
@@ -219,14 +214,9 @@ class BitSerialCache(Accelerator):
     def make_units(self, system: System, *choices: Any) -> ClosedFormUnits:
         """The arrays of all slices; weights come from DRAM as fast as readers and buses allow."""
         spec, slices = _spec(system), system.llc.slices
-        return ClosedFormUnits(
-            system,
-            (PHASES, COUNTS),
-            partial(cache_time, spec, slices.whole),
-            _gemm,
-            [NOT_MODELLED],
-            stream_limit=min(spec.fill.si, slices.value * spec.bus.value * spec.clock.si),
-        )
+        times, most = partial(cache_time, spec, slices.whole), slices.value * spec.bus.value * spec.clock.si
+        limit = min(spec.fill.si, most)
+        return ClosedFormUnits(system, (PHASES, COUNTS), times, _gemm, [NOT_MODELLED], stream_limit=limit)
 
     def llc_share(self, machine: System) -> float:
         """Share of the computing arrays in the cache."""

@@ -123,18 +123,12 @@ class CpuBackend(Backend):
             note, best = f"The fastest measured here is {load_software(name).title}.", results[name]
             return replace(best, software=name, notes=(note, *best.notes))
         assert isinstance(query.machine, System)
-        point = query.point
+        machine, point, chunks = query.machine, query.point, query.chunks
+        sizes = query.model, query.fmt, query.cores, point.batch, point.context
+        prompt = point.context if point.phase == "prefill" else None
+        count = None if query.packed and point.phase == "decode" and not chunks else 1
         return predict_cores(
-            query.machine,
-            query.model,
-            query.fmt,
-            query.cores,
-            point.batch,
-            point.context,
-            prompt=point.context if point.phase == "prefill" else None,
-            software=query.software,
-            instances=None if query.packed and point.phase == "decode" and not query.chunks else 1,
-            chunks=query.chunks,
+            machine, *sizes, prompt=prompt, software=query.software, instances=count, chunks=chunks
         )
 
 
@@ -276,11 +270,7 @@ def packed_breakdown(
 
 
 def cpu_fit(
-    software: str,
-    fmt: WeightFormat,
-    fitted_by: Fits | None = None,
-    prompts: bool = False,
-    core: str = N1,
+    software: str, fmt: WeightFormat, fitted_by: Fits | None = None, prompts: bool = False, core: str = N1
 ) -> tuple[CpuFit, KernelRate]:
     """Constants for a format on a core, and the kernel rate with its interval and kind.
 

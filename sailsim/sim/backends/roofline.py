@@ -111,16 +111,9 @@ class GpuBackend(Backend):
         """Predict by the GPU's constants."""
         assert isinstance(query.machine, Gpu)
         point = query.point
-        return predict_gpu(
-            query.machine,
-            query.model,
-            query.fmt,
-            point.batch,
-            point.context,
-            prompt=point.context if point.phase == "prefill" else None,
-            software=query.software,
-            chunks=query.chunks,
-        )
+        machine, sizes = query.machine, (query.model, query.fmt, point.batch, point.context)
+        prompt = point.context if point.phase == "prefill" else None
+        return predict_gpu(machine, *sizes, prompt=prompt, software=query.software, chunks=query.chunks)
 
 
 BACKEND = GpuBackend()
@@ -563,12 +556,9 @@ def prompt_problem(gpu: Gpu, fmt: WeightFormat, software: GpuSoftware) -> str | 
 def _prompt_fit(gpu: Gpu, fmt: WeightFormat) -> GpuFit:
     fit = fitted_constants().gpu
     if is_sixteen_bit(fmt):
-        return sixteen_bit_prompt_fit(
-            np.asarray(fmean(gpu_values(gpu, "prompt_share_f16"))),
-            fit.value("read_share_f16"),
-            fit.value("layer_overhead_f16"),
-            fit.value("prompt_overlap_f16"),
-        )
+        share = np.asarray(fmean(gpu_values(gpu, "prompt_share_f16")))
+        own = (fit.value(f"{name}_f16") for name in ("read_share", "layer_overhead", "prompt_overlap"))
+        return sixteen_bit_prompt_fit(share, *own)
     # Prompts fill the tiles: neither kernel of few rows applies.
     return replace(gpu_fit(gpu, fmt), vector_share=INFINITE, batch_rate=INFINITE)
 

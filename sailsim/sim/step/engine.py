@@ -181,10 +181,8 @@ class Accelerator(Backend):
         assert isinstance(system, System)
         activations = Activations.load(point.activations or None)
 
-        def seconds(chunks: tuple[Chunk, ...]) -> float:
-            return time_step(system, query.model, point, (), FEW_LAYERS, activations, chunks).step_s
-
-        return seconds
+        own = system, query.model, point, (), FEW_LAYERS, activations
+        return lambda chunks: time_step(*own, chunks).step_s
 
     def memory_need(self, query: StepQuery) -> MemoryNeed:
         """Need of the accelerator's own memory if it has one and the rest fits the server's; else of that."""
@@ -524,9 +522,7 @@ class _SimulatedStep:
             )
 
 
-@lru_cache(maxsize=MAX_UNITS)
-def _cores_of(system: System, threads: int) -> HostCores:
-    return HostCores(system, threads)
+_cores_of = lru_cache(maxsize=MAX_UNITS)(HostCores)
 
 
 def _throttled(products: Sequence[GemvTimes], column: int, rate: float) -> NDArray[np.float64]:
