@@ -52,12 +52,7 @@ VECTOR = {
         2: "FloatCmp SimdAes SimdAesMix SimdSha1Hash SimdShaSigma2 SimdShaSigma3",
         4: "SimdSha1Hash2 SimdSha256Hash SimdSha256Hash2",
     },
-    "shift": {
-        2: "SimdShift",
-        3: "SimdReduceAdd",
-        4: "SimdShiftAcc",
-        6: "SimdReduceAlu SimdReduceCmp",
-    },
+    "shift": {2: "SimdShift", 3: "SimdReduceAdd", 4: "SimdShiftAcc", 6: "SimdReduceAlu SimdReduceCmp"},
 }
 """Operation classes of the vector pipes by kind and latency, or a system file's name of it; negative: not
 pipelined. Latencies and pipes are LLVM's (AArch64SchedNeoverseN1.td, AArch64SchedNeoverseV2.td), which has

@@ -161,15 +161,8 @@ def write_trace(
         descriptors = np.array(records, DESCRIPTOR)
         descriptors["output"] += np.uint64(BASE + image.size)
         descriptors["completion"] += np.uint64(BASE + image.size)
-        text = json.dumps(
-            {
-                "schema": SCHEMA,
-                "written_by": f"sailsim {__version__}",
-                "model": model,
-                "provenance": dict(provenance or {}),
-                "tiles": names,
-            }
-        ).encode()
+        words = {"schema": SCHEMA, "written_by": f"sailsim {__version__}", "model": model}
+        text = json.dumps(words | {"provenance": dict(provenance or {}), "tiles": names}).encode()
         if len(text) > JSON_BYTES_MAX:
             raise SailsimError(f"the trace's JSON part has {len(text)} bytes; allowed is {JSON_BYTES_MAX}.")
         ends = IMAGE_OFFSET + np.cumsum([image.size, descriptors.nbytes, 8 * len(descriptors)])
@@ -177,9 +170,7 @@ def write_trace(
         header = np.array(
             (MAGIC, FORMAT_VERSION, abi.ABI_VERSION, *sizes, ends[1], ends[2], len(text), b""), FILE_HEADER
         )
-        file.write(descriptors.tobytes())
-        file.write(np.array(expected, "<u8").tobytes())
-        file.write(text)
+        file.writelines([descriptors.tobytes(), np.array(expected, "<u8").tobytes(), text])
         file.seek(0)
         file.write(header.tobytes())
 

@@ -182,15 +182,9 @@ def gem5_timeline(
     def cycles(stage: str) -> int:
         return round(run.unit_stat(0, f"stageTicks::{stage}") * 1e-12 * pim.clock.si)
 
-    return TileTimeline(
-        f"gem5 {gem5.version}",
-        tile.name,
-        pim.clock.value,
-        read_groups(folder / "debug.txt"),
-        bool(pim.double_buffer.value),
-        before=cycles("operands"),
-        after=cycles("results"),
-    )
+    groups, buffered = read_groups(folder / "debug.txt"), bool(pim.double_buffer.value)
+    ends = cycles("operands"), cycles("results")
+    return TileTimeline(f"gem5 {gem5.version}", tile.name, pim.clock.value, groups, buffered, *ends)
 
 
 def both_timelines(
