@@ -166,7 +166,8 @@ class Processes(Workers):
                 with suppress(OSError):
                     os.kill(worker.pid, signal.SIGKILL)
             if results is not None:
-                results._writer.close()
+                with suppress(OSError):  # loky's thread may close it at the same moment
+                    results._writer.close()
 
 
 class Dask(Workers):
