@@ -3,7 +3,7 @@
 #   make sim      the main job: capture real activations, sweep bit widths, figures, report  -> out/
 #                 with GEM5=/path/to/gem5.opt (or SAILSIM_GEM5) some tiles and tokens on gem5 too
 #   make test     every test that this machine can run
-#   make check    those of them that are quick and compile no AArch64 program, with a fifth of Hypothesis' examples: a minute
+#   make check    those of them that are quick and compile no AArch64 program, with a fifth of Hypothesis' examples: a minute and a quarter on two cores
 #   make artifact every claim with the command that shows it, run and compared: docs/reproduction.md, minutes
 #   make reproduce  the paper's claims under all that is not published, minutes
 #   make bench    speed, as ratios within one run

@@ -1,5 +1,6 @@
 """Fixtures that several areas share."""
 
+import gc
 import getpass
 import importlib.util
 import os
@@ -28,6 +29,8 @@ settings.register_profile("quick", settings.get_profile("repeatable"), max_examp
 settings.register_profile("thorough", settings.get_profile("repeatable"), max_examples=1000)
 settings.load_profile("repeatable")
 
+# Thousands of collected tests are walked again by each full collection: a seventh of the time of all.
+gc.set_threshold(200_000, 50, 50)
 
 VERSIONS = (
     "numpy",

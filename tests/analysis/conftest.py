@@ -8,9 +8,9 @@ from sailsim.analysis.runs.runs import evaluate, identity, runners
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.sim.study.plan import expand
 
-MODEL = {"model": ["smollm2-135m"], "context": 64, "batch": [1, 8]}
+MODEL = {"model": ["smollm2-135m"], "context": 64, "batch": 8}
 GRIDS = [
-    MODEL | {"wbits": [2, 4, 8], "threads": [4, 16, 64]},
+    MODEL | {"wbits": [2, 4, 8], "threads": [4, 16, 64], "batch": [1, 8]},
     MODEL | {"nbw": [2, 3, 4], "substrate": ["row_dfm", "bit_parallel"], "prt": [True, False]},
     MODEL | {"group_size": [64, 128, 0], "convert": ["memory", "cores"]},
 ]

@@ -92,6 +92,7 @@ def tokens_per_s(*arguments: object) -> float:
     return float(answer("run", *SMALL, *arguments)["runs"]["sail"]["tokens_per_s"])
 
 
+@pytest.mark.slow
 def test_costs_behind_a_name_are_swept_and_shown(tmp_path: Path) -> None:
     assert tokens_per_s("--substrate", "row_dfm:add=2n") < tokens_per_s()
     out = tmp_path / "out"

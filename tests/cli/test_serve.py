@@ -43,6 +43,7 @@ def test_the_table_says_who_is_too_slow_and_what_the_cheapest_servers_are() -> N
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "model", "near"), [("l4", "smollm2-135m", 0.02), ("a100", "mixtral-8x7b", 0.05)]
 )

@@ -78,6 +78,7 @@ def test_partial_tables_hold_what_is_looked_up_and_what_that_is_made_of(row: lis
     assert of_patterns.entries_needed(x, nbw, group_size=0) == needed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 8])
 def test_first_batches_add_up_to_the_counts_of_a_simulated_step(shipped: Activations, batch: int):
     model = load_model("smollm2-135m")
@@ -99,6 +100,7 @@ def test_first_batches_add_up_to_the_counts_of_a_simulated_step(shipped: Activat
     assert total[:3].tolist() == [expected[key] for key in ("zero_patterns", "prt_hits", "prt_misses")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(of_quantizers.QUANTIZERS))
 def test_quantizers_keep_their_widths_and_their_error_small(small: Activations, name: str):
     made = of_quantizers.QUANTIZERS[name]

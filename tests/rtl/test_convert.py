@@ -71,6 +71,7 @@ def units(simulate: Callable[..., Simulation]) -> Simulation:
     return simulate(sources, {name: ("sail_convert", unit) for name, unit in UNITS.items()})
 
 
+@pytest.mark.slow
 @examples(400)
 @given(st.data(), st.sampled_from(list(UNITS)), STALLS)
 def test_every_sum_is_numpy_s(units, data, unit, gaps):

@@ -137,6 +137,7 @@ def test_any_tile(run, play):
     check_cycles(play, got)
 
 
+@pytest.mark.slow
 @examples(15)
 @given(st.sampled_from(BUILDS).flatmap(lambda build: st.lists(plays([build]), min_size=2, max_size=3)))
 def test_tiles_that_wait_for_each_other(run, tiles):
@@ -151,6 +152,7 @@ SOME = st.lists(st.sampled_from([0, 0, 1]), min_size=1, max_size=12).map(lambda 
 ADVERSE = st.sampled_from([[0], [1, 0], [1] * 37 + [0], [0] * 3 + [1] * 50, [1] * 300 + [0] * 40])
 
 
+@pytest.mark.slow
 @examples(50)
 @given(plays(BUILDS), SOME | ADVERSE)
 def test_weights_that_come_late(run, play, stalls):
@@ -159,6 +161,7 @@ def test_weights_that_come_late(run, play, stalls):
     assert got.timeline.tolist() == play.expected(got.arrivals)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "n"), [(0, 3), (1, 5), (2, 5), (-1, 20)])
 @pytest.mark.parametrize("stalls", [[0], [1] * 300 + [0], [1] * 300 + [0, 0], [1] * 300 + [0] * 5])
 def test_beats_that_come_late_and_together(run: Runner, build: int, n: int, stalls: list[int]) -> None:
@@ -187,6 +190,7 @@ def test_rows_shorter_than_a_beat(run: Runner, build: int, n: int) -> None:
         check_cycles(play, got)
 
 
+@pytest.mark.slow
 @examples(50)
 @given(plays(BUILDS), st.fixed_dictionaries(dict.fromkeys(IDLE, SOME | ADVERSE)))
 def test_stalls_of_every_port_change_no_result_and_save_no_cycle(run, play, stalls):
@@ -195,6 +199,7 @@ def test_stalls_of_every_port_change_no_result_and_save_no_cycle(run, play, stal
     assert (got.timeline >= np.array(play.expected(got.arrivals))).all()
 
 
+@pytest.mark.slow
 @examples(25)
 @given(plays([build for build in BUILDS if build.config.convert == "unit"], scaled=True), st.integers(9, 30))
 def test_scales_that_come_late(run, play, gap):
@@ -204,6 +209,7 @@ def test_scales_that_come_late(run, play, gap):
     assert (got.timeline >= np.array(play.expected(got.arrivals))).all()
 
 
+@pytest.mark.slow
 @examples(30)
 @given(plays(BUILDS), st.integers(0, 2000), SOME)
 def test_reset_in_the_middle_of_a_tile(run, play, cycle, stalls):

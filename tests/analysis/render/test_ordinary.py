@@ -88,6 +88,7 @@ def markdown(header, rows) -> str:
     return "\n".join([lines[0], "|---|" + "--:|" * (len(header) - 1), *lines[1:]])
 
 
+@pytest.mark.slow
 def test_the_page_has_both_formats() -> None:
     assert answer() in PAGE.read_text("utf-8")
 

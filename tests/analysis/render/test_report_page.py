@@ -116,6 +116,7 @@ def test_a_study_that_sail_cannot_run_is_refused_in_one_sentence(tmp_path):
         report(store)
 
 
+@pytest.mark.slow
 def test_runners_may_differ_by_point(tmp_path, only):
     only("answer", "step_time")
     beside = {1: ("sail", "cores"), 2: ("cores", "l4"), 4: ("l4",)}
@@ -169,6 +170,7 @@ def test_the_records_in_the_page_are_those_of_the_store(text, swept):
             assert np.array_equal(found[f"{name}.{part}"].astype(float), stored, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_anybodys_names_are_text_and_nothing_else(swept, only):
     only("answer", "speedup", "prt")
     frame = swept.frame()
@@ -188,6 +190,7 @@ def test_anybodys_names_are_text_and_nothing_else(swept, only):
     assert HOSTILE in reader.letters["rests"]
 
 
+@pytest.mark.slow
 def test_who_serves_for_least_is_said_of_the_studys_own_answers_alone(tmp_path, only):
     only("answer")
     store = run_sweep([Point(model="smollm2-135m", threads=8)], evaluate, tmp_path, progress=False)
@@ -232,6 +235,7 @@ def test_a_run_has_its_speedup_at_equal_quality_where_losses_were_measured(resul
     assert (found["speedup_equal_quality"] <= found["speedup"] * (1 + 1e-12)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "words"),
     [

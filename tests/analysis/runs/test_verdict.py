@@ -27,7 +27,9 @@ WORKLOADS = {
 }
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "experts" else ()) for name in WORKLOADS]
+)
 def test_a_verdict_is_what_the_rows_say(name: str) -> None:
     answer = compare(WORKLOADS[name])
     runs, found = answer["runs"], answer["verdict"]

@@ -161,6 +161,7 @@ def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkey
     assert found == ["cores", "l4", "l4", "cores", "l4"]
 
 
+@pytest.mark.slow
 def test_readers_and_a_link_stand_before_the_others() -> None:
     (one,) = sailsim.serve(FEW, SMALL, serving_runners(["cores"]))["machines"]
     service = Deployment(readers=1, servers=2, link_gb_s=1.0)

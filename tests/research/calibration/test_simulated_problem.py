@@ -9,6 +9,7 @@ from calibration.simulated_problem import LOOPS, neon_problem, of_loops
 from calibration.solver import Problem, solve
 
 
+@pytest.mark.slow
 def test_the_fit_finds_the_constants_that_rows_were_made_with() -> None:
     problem = neon_problem()
     names = [p.name for p in problem.parameters]

@@ -43,6 +43,7 @@ def test_a_narrow_cache_is_read_as_often_as_a_wide_one(bits: int) -> None:
     assert seconds(bits) == pytest.approx(seconds(16), rel=0.01)
 
 
+@pytest.mark.slow
 def test_known_constants_are_found_from_rows_that_they_made() -> None:
     problem = vllm_problem()
     truth = np.array([p.start for p in problem.parameters])

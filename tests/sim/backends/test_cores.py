@@ -444,6 +444,7 @@ def test_what_authors_claim_is_between_its_ends_and_no_faster_than_reading(threa
     assert any("not measured" in note for note in claimed.notes)
 
 
+@pytest.mark.slow
 def test_what_nobody_ran_is_never_the_fastest_and_takes_ternary_weights_alone():
     found = {record["runner"]: record for record in evaluate(Point(wbits=2, batch=8))}
     assert found["cores-tsar"]["tokens_per_s"] > found["cores-best"]["tokens_per_s"]

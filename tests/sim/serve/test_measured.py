@@ -175,6 +175,7 @@ def test_experts_take_the_share_of_the_weights_that_are_read(tmp_path: Path) -> 
 MOE = "tokens,activated_experts,time_us\n1,2,10\n2,2,12\n2,4,20\n4,4,30\n4,8,40\n8,8,80\n"
 
 
+@pytest.mark.slow
 def test_experts_are_read_as_the_gate_of_llmservingsim_asks_for_them(tmp_path: Path) -> None:
     """Tokens times experts of a token, at most all: between numbers of experts linear, of each between its
     tokens, as of its first below them."""

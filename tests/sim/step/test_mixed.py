@@ -237,6 +237,7 @@ def test_who_cannot_multiply_prompts_says_so():
         on("cores", Chunk(8), around="t-mac")
 
 
+@pytest.mark.slow
 def test_the_surface_knows_who_multiplies_prompts():
     """Within 2 %, on the cores 3 %, and `auto` is never slower than either; a prompt's last token is
     decoded."""
