@@ -29,7 +29,14 @@ from sailsim.sim.study.origin import commit
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "workloads" / "kernels"
-FLAGS = ("-std=c++17", "-O3", "-march=armv8.2-a+dotprod", "-ffp-contract=off", "-static")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=armv8.2-a+dotprod",
+    "-ffp-contract=off",
+    "-falign-functions=64",
+    "-static",
+)
 """As workloads/kernels/Makefile has them."""
 FOLDERS = (ROOT / "build" / "kernels" / "generated", KERNELS, ROOT / "sim_ext", ROOT / "sim_ext" / "abi")
 TRACED = re.compile(r"^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", re.MULTILINE)
@@ -56,7 +63,7 @@ def build(folder: Path) -> Path:
     sources = [
         ROOT / "research" / "fits" / "loops" / "loops.cc",
         *(KERNELS / "common" / f"{n}.cc" for n in ("program", "team")),
-        KERNELS / "decode" / "tiles.cc",
+        *(KERNELS / "decode" / f"{n}.cc" for n in ("image", "tiles")),
         ROOT / "build" / "kernels" / "liblutmm.a",
     ]
     output(["aarch64-linux-gnu-g++", *FLAGS, *(f"-I{path}" for path in FOLDERS), "-o", program, *sources])

@@ -36,7 +36,7 @@ from sailsim.workloads.model_files.safetensors_file import DTYPES, safe_header, 
 from sailsim.workloads.models.formats import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.models.model import Linear, ModelSpec
 
-VERSION = "2"
+VERSION = "3"
 HEAD_DIM_MAX = 512
 SLICES_MAX = 64
 FLOAT_FORMAT = "q8_0"

@@ -146,13 +146,28 @@ def _interleaved(factors: Bytes, codes: list[Bytes]) -> Bytes:
     return np.concatenate(parts, axis=1)
 
 
-def _planes(wbits: int) -> list[tuple[int, int]]:
-    planes, at = [], 0
-    for width in (8, 4, 2, 1):
-        if wbits - at >= width:
-            planes.append((width, at))
-            at += width
-    return planes
+_SCATTERED = {
+    3: (((0, 6, 2), (2, 7, 1)), ((1, 6, 2), (2, 6, 1))),
+    5: (((3, 6, 2), (0, 5, 3)), ((4, 6, 2), (1, 5, 3)), ((2, 5, 3), (3, 5, 1), (4, 5, 1))),
+    6: (((0, 6, 2), (1, 6, 2), (2, 6, 2)), ((3, 6, 2), (4, 6, 2), (5, 6, 2))),
+    7: (tuple((row, 7, 1) for row in range(7)),),
+}
+"""Parts (row, bit, width in bits; the highest first) of the codes that do not fit into one byte, by width.
+
+`kernels/decode/image.hh` has the same: two instructions, a shift and an insertion, join two parts.
+"""
+
+
+def _parts(wbits: int) -> list[tuple[int, int, int, int]]:
+    """Where codes lie in the rows of a chunk: (code, row, bit of the row's bytes, width in bits).
+
+    A byte holds as many whole codes as fit. The highest part of a code is the last of its parts.
+    """
+    in_byte = 8 // wbits
+    parts = [(code, code // in_byte, wbits * (code % in_byte), wbits) for code in range(wbits * in_byte)]
+    for code, scattered in enumerate(_SCATTERED.get(wbits, ()), start=len(parts)):
+        parts += [(code, *part) for part in reversed(scattered)]
+    return parts
 
 
 def rows_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
@@ -162,13 +177,11 @@ def rows_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
     # panel, half, output, chunk, quad, weight -> panel, chunk, quad, half, output, weight
     registers = stored.reshape(panels, 2, 4, chunks, 4, 4).transpose(0, 3, 4, 1, 2, 5)
     registers = registers.reshape(panels, chunks, 8, 16)
-    packed = []
-    for width, at in _planes(shape.wbits):
-        part = (registers >> np.uint8(at)) & np.uint8((1 << width) - 1)
-        part = part.reshape(panels, chunks, width, 8 // width, 16)
-        shifts = (width * np.arange(8 // width, dtype=np.uint8))[:, None]
-        packed.append(np.bitwise_or.reduce(part << shifts, axis=3).reshape(panels, chunks, -1))
-    codes = np.concatenate(packed, axis=2)
+    rows = np.zeros((panels, chunks, shape.wbits, 16), np.uint8)
+    for code, row, bit, width in _parts(shape.wbits):
+        rows[:, :, row] |= (registers[:, :, code] & np.uint8((1 << width) - 1)) << np.uint8(bit)
+        registers[:, :, code] >>= np.uint8(width % 8)
+    codes = rows.reshape(panels, chunks, -1)
     blocks = [
         codes[:, start // CHUNK : ceil(min(start + shape.block, shape.k) / CHUNK)].reshape(panels, -1)
         for start in range(0, shape.k, shape.block)
@@ -190,12 +203,13 @@ def read_rows(
         chunks.append(panels[:, at + head : at + head + size].reshape(len(panels), count, -1))
         at += head + size
     packed = np.concatenate(chunks, axis=1)
+    rows = packed.reshape(*packed.shape[:2], shape.wbits, 16)
     registers = np.zeros((*packed.shape[:2], 8, 16), np.uint8)
-    for width, bit in _planes(shape.wbits):
-        rows = packed[:, :, 16 * bit : 16 * (bit + width)].reshape(*packed.shape[:2], width, 1, 16)
-        shifts = (width * np.arange(8 // width, dtype=np.uint8))[:, None]
-        part = rows >> shifts & np.uint8((1 << width) - 1)
-        registers |= part.reshape(registers.shape) << np.uint8(bit)
+    filled = [0] * 8
+    for code, row, bit, width in _parts(shape.wbits):
+        part = (rows[:, :, row] >> np.uint8(bit)) & np.uint8((1 << width) - 1)
+        registers[:, :, code] |= part << np.uint8(filled[code])
+        filled[code] += width
     # panel, chunk, quad, half, output, weight -> chunk, quad, weight, panel, half, output
     codes = registers.reshape(*packed.shape[:2], 4, 2, 4, 4).transpose(1, 2, 5, 0, 3, 4)
     numbers = np.stack(factors).reshape(shape.blocks, len(panels), shape.factors, ROWS_PANEL)

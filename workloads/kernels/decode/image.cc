@@ -48,7 +48,7 @@ namespace
 {
 
 // Behind the 8 bytes with the length of the JSON, which the first tensor begins a line behind.
-constexpr char kBeginning[] = "{\"__metadata__\":{\"sailsim_image\":\"2\"";
+constexpr char kBeginning[] = "{\"__metadata__\":{\"sailsim_image\":\"3\"";
 constexpr std::size_t kBeginningBytes = sizeof kBeginning - 1;
 constexpr std::uint32_t kMostLayers = 1 << 16, kMostElements = 1 << 24, kMostSlices = 64;
 constexpr const char *kKindNames[] = {"attn_q", "attn_k",   "attn_v", "attn_output", "ffn_gate",
@@ -123,17 +123,15 @@ bool scales_are_numbers(const Matrix &matrix)
 // Code of register `index`, byte `lane`, of a chunk of the rows layout.
 unsigned stored_code(const std::uint8_t *chunk, std::size_t bits, std::size_t index, std::size_t lane)
 {
+    const auto part = [&](std::size_t row, std::size_t bit, std::size_t count) {
+        return (unsigned{chunk[16 * row + lane]} >> bit) & ((1u << count) - 1);
+    };
+    const std::size_t in_byte = 8 / bits, whole = bits * in_byte;
+    if (index < whole)
+        return part(index / in_byte, bits * (index % in_byte), bits);
     unsigned code = 0;
-    std::size_t at = 0;
-    for (const std::size_t width : {8u, 4u, 2u, 1u}) {
-        if (bits - at < width)
-            continue;
-        const std::size_t in_byte = 8 / width;
-        const unsigned byte = chunk[16 * (at + index / in_byte) + lane];
-        const unsigned part = (byte >> (width * (index % in_byte))) & ((1u << width) - 1);
-        code |= part << at;
-        at += width;
-    }
+    for (const CodePart &each : kScattered[bits][index - whole])
+        code = code << each.count | part(each.row, each.bit, each.count);
     return code;
 }
 

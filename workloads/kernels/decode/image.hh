@@ -35,6 +35,26 @@ constexpr std::size_t apart(std::size_t size, std::size_t row)
     return row > 0 && row <= size ? (parts_of(size, row) | 1) * row : size;
 }
 
+// A chunk of the rows layout fills 8 registers of 16 codes, 4 consecutive weights of 4 outputs each, and is
+// stored in `wbits` rows of 16 bytes. A byte of a row holds as many whole codes as fit, the first lowest;
+// what is left at the top of the bytes holds parts of the other codes, the highest part first.
+constexpr int kRegisters = 8;
+struct CodePart {
+    int row, bit, count; // bits `bit` .. `bit` + count - 1 of the row's bytes; none: no further part
+};
+constexpr int kMostParts = 7;
+// By width and by code behind the whole ones (workloads/images/image_layout.py).
+constexpr CodePart kScattered[9][3][kMostParts] = {
+    {},
+    {},
+    {},
+    {{{0, 6, 2}, {2, 7, 1}}, {{1, 6, 2}, {2, 6, 1}}},
+    {},
+    {{{3, 6, 2}, {0, 5, 3}}, {{4, 6, 2}, {1, 5, 3}}, {{2, 5, 3}, {3, 5, 1}, {4, 5, 1}}},
+    {{{0, 6, 2}, {1, 6, 2}, {2, 6, 2}}, {{3, 6, 2}, {4, 6, 2}, {5, 6, 2}}},
+    {{{0, 7, 1}, {1, 7, 1}, {2, 7, 1}, {3, 7, 1}, {4, 7, 1}, {5, 7, 1}, {6, 7, 1}}},
+};
+
 // How large the layouts of a matrix are, and where things lie in them (workloads/images/image_file.py).
 struct Shape {
     std::size_t k, n, wbits, group_size, slices;

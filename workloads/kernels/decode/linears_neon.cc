@@ -11,65 +11,54 @@ namespace sailsim::kernels::decode
 namespace
 {
 
-// The codes of a chunk of the rows layout in registers: 16 weights of 8 outputs.
-constexpr std::size_t kRegisters = 8; // of a chunk: 4 consecutive weights of 4 outputs each
-
-// Code `Index` of every byte of a plane of `Width` bits, moved to bit `At`.
-template <int Width, int At, int Index>
+// Whole code `Index` of every byte.
+template <int Bits, int Index>
 inline __attribute__((always_inline)) uint8x16_t code_at(uint8x16_t packed)
 {
-    constexpr int from = Width * Index, move = At - from;
-    constexpr std::uint8_t mask = ((1 << Width) - 1) << At;
-    if constexpr (move > 0)
-        packed = vshlq_n_u8(packed, move);
-    if constexpr (move < 0)
-        packed = vshrq_n_u8(packed, -move);
-    if constexpr (move < 0 && from + Width == 8 && At == 0)
+    constexpr int from = Bits * Index;
+    if constexpr (from > 0)
+        packed = vshrq_n_u8(packed, from);
+    if constexpr (from + Bits == 8)
         return packed; // nothing lies above it
     else
-        return vandq_u8(packed, vdupq_n_u8(mask));
+        return vandq_u8(packed, vdupq_n_u8((1 << Bits) - 1));
 }
 
-// Adds a plane of `Width` bits, whose lowest is bit `At` of a code, to the codes.
-template <int Width, int At>
-inline __attribute__((always_inline)) void add_plane(const std::uint8_t *bytes, uint8x16_t *codes)
+// Part `Index` of a scattered code and those below it, at the top of every byte; what lies below is anything.
+template <int Bits, int Code, int Index = 0>
+inline __attribute__((always_inline)) uint8x16_t parts_at(const uint8x16_t *rows)
 {
-    constexpr int in_byte = 8 / Width;
-    unroll<Width>([&](auto row) {
-        constexpr int r = decltype(row)::value;
-        const uint8x16_t packed = vld1q_u8(bytes + 16 * r);
-        unroll<in_byte>([&](auto index) {
-            constexpr int i = decltype(index)::value, code = r * in_byte + i;
-            if constexpr (Width == 8)
-                codes[code] = packed;
-            else if constexpr (At == 0)
-                codes[code] = code_at<Width, At, i>(packed);
-            else
-                codes[code] = vorrq_u8(codes[code], code_at<Width, At, i>(packed));
-        });
-    });
+    constexpr CodePart part = kScattered[Bits][Code][Index];
+    constexpr int above = 8 - part.bit - part.count;
+    uint8x16_t top = rows[part.row];
+    if constexpr (above > 0)
+        top = vshlq_n_u8(top, above);
+    if constexpr (Index + 1 < kMostParts && kScattered[Bits][Code][Index + 1].count > 0)
+        top = vsriq_n_u8(top, parts_at<Bits, Code, Index + 1>(rows), part.count);
+    return top;
 }
 
 // Codes of `Bits` bits. Those of one bit become 0 and -1: one instruction instead of two.
 template <int Bits>
 inline __attribute__((always_inline)) void unpack(const std::uint8_t *bytes, uint8x16_t *codes)
 {
-    if constexpr (Bits == 1) {
-        const uint8x16_t packed = vld1q_u8(bytes);
-        unroll<8>([&](auto index) {
+    constexpr int in_byte = 8 / Bits, whole = Bits * in_byte;
+    uint8x16_t rows[Bits];
+    unroll<Bits>([&](auto row) {
+        constexpr int r = decltype(row)::value;
+        rows[r] = vld1q_u8(bytes + 16 * r);
+        unroll<in_byte>([&](auto index) {
             constexpr int i = decltype(index)::value;
-            codes[i] = vtstq_u8(packed, vdupq_n_u8(1 << i));
+            if constexpr (Bits == 1)
+                codes[i] = vtstq_u8(rows[r], vdupq_n_u8(1 << i));
+            else
+                codes[r * in_byte + i] = code_at<Bits, i>(rows[r]);
         });
-        return;
-    }
-    if constexpr ((Bits & 8) != 0)
-        add_plane<8, 0>(bytes, codes);
-    if constexpr ((Bits & 4) != 0)
-        add_plane<4, 0>(bytes, codes);
-    if constexpr ((Bits & 2) != 0)
-        add_plane<2, Bits & 4>(bytes + 16 * (Bits & 4), codes);
-    if constexpr ((Bits & 1) != 0)
-        add_plane<1, Bits & 6>(bytes + 16 * (Bits & 6), codes);
+    });
+    unroll<kRegisters - whole>([&](auto code) {
+        constexpr int c = decltype(code)::value;
+        codes[whole + c] = vshrq_n_u8(parts_at<Bits, c>(rows), 8 - Bits);
+    });
 }
 
 constexpr int kMostColumns = 4; // batch rows that share a pass over a panel
