@@ -1,5 +1,10 @@
 """Exceptions for bad input, and texts made safe for a terminal."""
 
+import re
+
+_LONG = re.compile(r"('[^']{120,}'|\S{120,})")
+"""A quoted text or a word that hides the rest of its sentence."""
+
 
 class SailsimError(ValueError):
     """Error in the input. The message is one sentence that names the field, the value and what is allowed.
@@ -22,6 +27,11 @@ class ArgumentTypeError(SailsimError, TypeError):
 def one_line(text: str) -> str:
     """Text of any origin as one line, with control and unprintable characters replaced by "?"."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def shortened(text: str) -> str:
+    """Text with the middle of quoted texts and words of 120 and more characters left out."""
+    return _LONG.sub(lambda found: f"{found[0][:60]} ... {found[0][-40:]}", text)
 
 
 def escaped(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import IO, Any
 import click
 
 from sailsim import __version__
-from sailsim.base.errors import SailsimError, one_line
+from sailsim.base.errors import SailsimError, one_line, shortened
 from sailsim.base.hints import did_you_mean, program
 from sailsim.base.stop import Termination, stoppable
 
@@ -128,12 +128,12 @@ def _one_sentence() -> Iterator[None]:
         number = stop.number if isinstance(stop, Termination) else signal.SIGINT
         raise click.exceptions.Exit(128 + number) from None
     except SailsimError as error:
-        raise BadInput(one_line(str(error))) from error
+        raise BadInput(shortened(one_line(str(error)))) from error
     except click.UsageError as error:
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             raise
         # Click would print a usage line above the sentence; that belongs to `--help`.
-        raise BadInput(one_line(error.format_message())) from error
+        raise BadInput(shortened(one_line(error.format_message()))) from error
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _leave_closed():
             raise click.exceptions.Exit(128 + signal.SIGPIPE) from None

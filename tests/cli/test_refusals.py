@@ -24,7 +24,9 @@ FILES = {
     "m.toml": model_text(),
     "s.toml": 'extends = "sail-n1"\nname = "mine"\n',
     "rows.toml": 'extends = "sail-n1"\npim.rows = 3\n',
-    "p.toml": "",
+    "p.toml": "axes.wbits = [2, 4]\n",
+    "empty.toml": "# nothing\n",
+    "table.toml": 'extends = "sail-n1"\nname = "x"\n[accelerator]\nbackend = {}\n',
     "bare.toml": '[[runner]]\nname = "x"\n',
     "none.toml": 'extends = "aim-n1"\nname = "x"\n[accelerator]\nbackend = "none"\n',
     "half.toml": 'extends = "sail-n1"\nname = "x"\n[accelerator]\nbackend = "dram_pim"\n',
@@ -77,7 +79,10 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
         for command in ("trace --model smollm2-135m --out t",)
         for system in ("aim-n1", "graviton2")
     ),
+    ("run --system table.toml", "backend is {}; allowed are"),
+    (f"run --system {'x' * 5000}", f"system is '{'x' * 59} ... "),
     # Axes of a sweep.
+    ("sweep --plan empty.toml --out o", "plan file empty.toml is empty; allowed are"),
     ("sweep --model smollm2-135m", "out is not given; allowed is a folder, or --dry-run."),
     ("sweep --out o --wbits 2:9", "1..8"),
     ("sweep --out o --plan paper --wbits 4", "--wbits"),
@@ -230,6 +235,12 @@ def test_a_closed_pipe_is_silent(words: list[str], closed: str, status: int) -> 
     done = subprocess.run([sys.executable, "-m", "sailsim", *words], **pipes)  # type: ignore[call-overload]
     os.close(write)
     assert (done.returncode, done.stdout or b"", done.stderr or b"") == (status, b"", b"")
+
+
+def test_a_closed_output_is_no_fault() -> None:
+    words = f"{shlex.quote(sys.executable)} -m sailsim run --model smollm2-135m >&-"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 ESCAPES = "\x1b[31mred\x07\x1b]0;t\x07[/bold] :bug:"

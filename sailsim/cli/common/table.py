@@ -121,7 +121,8 @@ def say(text: str, indent: str = "  ") -> None:
 
 def filled(text: str, indent: str = "  ") -> str:
     """Sentence as `say` prints it."""
-    if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()  # None where it is closed
+    if not (on_terminal or os.environ.get("COLUMNS")):
         return text
     begin = text[: len(text) - len(text.lstrip())]
     return textwrap.fill(

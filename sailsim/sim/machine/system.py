@@ -71,7 +71,7 @@ def _section(table: Any) -> AcceleratorSpec:
     models = spec_models()
     name = table.get("backend") if isinstance(table, dict) else None
     problem = f"backend is {name!r}; allowed are {', '.join(models)}"
-    if name in models:
+    if isinstance(name, str) and name in models:
         try:
             return models[name].model_validate(table)
         except ValidationError as error:

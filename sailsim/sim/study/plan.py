@@ -115,7 +115,10 @@ def read_plan(name_or_path: str | Path) -> tuple[Plan, str]:
     path = Path(name_or_path)
     allowed = f"a TOML file, or one of {', '.join(PLANS.names)}"
     data = read_bytes(path, "plan file", MAX_BYTES, allowed)
-    return _plan_of(parse_toml(data, f"plan file {path}"), str(path), path.parent), data.decode()
+    content = parse_toml(data, f"plan file {path}")
+    if not content:
+        raise SailsimError(f"plan file {path} is empty; allowed are {', '.join(PlanTable.model_fields)}.")
+    return _plan_of(content, str(path), path.parent), data.decode()
 
 
 def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
