@@ -102,7 +102,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
         raise ValueError(f"{name} is missing; allowed is a number.")
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} is {str(value)[:40]!r}; allowed is a number.") from None
     if not math.isfinite(number):
         raise ValueError(f"{name} is {value!r}; allowed is a finite number.")

@@ -55,8 +55,10 @@ def read_bytes(path: Traversable, what: str, most: int, allowed: str = READABLE)
     Raises:
         SailsimError: as `check_regular`; the file cannot be read or is larger.
     """
-    if isinstance(path, Path):  # a shipped file may lie in an archive
-        check_regular(path, what, allowed)
+    too_large = SailsimError(f"{what} {path} is larger than {most} bytes, which none may be.")
+    # A shipped file may lie in an archive; some regular files (in /proc) have more bytes than their size.
+    if isinstance(path, Path) and check_regular(path, what, allowed) > most:
+        raise too_large
     data = bytearray()
     try:
         with path.open("rb") as file:
@@ -66,7 +68,7 @@ def read_bytes(path: Traversable, what: str, most: int, allowed: str = READABLE)
     except OSError as error:
         raise unreadable(path, what, error, allowed) from None
     if len(data) > most:
-        raise SailsimError(f"{what} {path} is larger than {most} bytes, which none may be.")
+        raise too_large
     return bytes(data)
 
 

@@ -99,6 +99,7 @@ def test_requests_that_ship_can_be_read(name: str) -> None:
         (VIDUR + "nan,1,1\n", "line 2: arrived_at is 'nan'; allowed is a finite number"),
         (VIDUR + "0,1,1\n1e300,1,1\n", "request 2: arrival is 1e\\+300 s; allowed is 0..1e\\+09 s"),
         ('{"timestamp": 1, "input_length": 1}\n', "line 1: output_length is missing"),
+        (f'{{"timestamp": {"9" * 400}, "input_length": 1}}\n', "line 1: timestamp is '999"),
         ('{"timestamp": true, "input_length": 1}\n', "line 1: timestamp is missing"),
         ('{"timestamp": 1, "input_length": [1], "output_length": 1}\n', r"line 1: input_length is '\[1\]'"),
         ('{"timestamp": 1, "input_length": 9, "output_length": 1, "hash_ids": [1, 2]}\n', "hash_ids has 2"),

@@ -254,8 +254,11 @@ class Store:
                 study = {
                     name: _unpacked(content) for name, content in database.execute("SELECT * FROM study")
                 }
-                if not all(isinstance(study.get(name, {}), dict) for name in ("manifest", "asked")):
+                groups = study.get("asked", {})
+                if not isinstance(groups, dict) or not isinstance(study.get("manifest", {}), dict):
                     raise self._damaged("its manifest is not a study's")
+                if not all(isinstance(keys, list) for keys in groups.values()):
+                    raise self._damaged("its answer is not a study's")
                 return study, database.execute(select, values).fetchall() if select else []
         except (sqlite3.Error, zlib.error, ValueError, TypeError, RecursionError) as error:
             raise self._damaged(error) from None

@@ -244,6 +244,8 @@ def test_damaged_results_and_those_of_other_programs_are_named(tmp_path):
     damaged("its tables are not a study's")
     put(store, "study", "manifest", [1])
     damaged("its manifest is not a study's")
+    put(store, "study", "asked", {"": None})
+    damaged("its answer is not a study's")
     put(store, "study", "asked", b"not compressed")
     damaged("Error -3 while decompressing")
     key = (store.answer() or [""])[0]
