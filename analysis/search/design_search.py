@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import exp, inf, log, nan
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -100,17 +100,6 @@ class SearchLimit(FrozenModel):
     reason: str
 
 
-class SearchLimits(FrozenModel):
-    """Limits of a search: the `[limits]` table."""
-
-    area: SearchLimit
-    """Area of the units in percent of LLC and cores, sized for the largest of the mix's codes."""
-    power: SearchLimit
-    """Power of the server in W, in any workload."""
-    loss: SearchLimit
-    """Loss of a narrower KV cache against fp16, nats a token."""
-
-
 class SearchFile(FrozenModel):
     """A file of `data/searches`."""
 
@@ -118,7 +107,9 @@ class SearchFile(FrozenModel):
     system: str
     runner: str
     opponent: str
-    limits: SearchLimits
+    limits: Annotated[dict[Literal["area", "power", "loss"], SearchLimit], Field(min_length=3)]
+    """Area of the units in percent of LLC and cores, sized for the largest of the mix's codes; power of the
+    server in W, in any workload; loss of a narrower KV cache against fp16, nats a token."""
     workload: Annotated[Listed[WeightedWorkload], Field(min_length=1)]
     choices: Annotated[dict[str, SearchAxis], Field(min_length=1)]
 
@@ -183,12 +174,12 @@ class DesignSearch:
     @property
     def most_area(self) -> float:
         """Limit of the area, % of LLC and cores."""
-        return self.content.limits.area.value if self.area is None else self.area
+        return self.content.limits["area"].value if self.area is None else self.area
 
     @property
     def most_power(self) -> float:
         """Limit of the power, W."""
-        return self.content.limits.power.value if self.power is None else self.power
+        return self.content.limits["power"].value if self.power is None else self.power
 
     @cached_property
     def start(self) -> Values:
@@ -237,7 +228,7 @@ class DesignSearch:
 
     def caches(self, attention: str) -> tuple[int, ...]:
         """Widths of the KV cache within the limit of loss, for attention on the cores or the units."""
-        return cache_widths(attention, self.content.limits.loss.value)
+        return cache_widths(attention, self.content.limits["loss"].value)
 
     @cached_property
     def opponents(self) -> tuple[tuple[float, int], ...]:

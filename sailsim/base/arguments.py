@@ -49,7 +49,7 @@ class ShortRepr:
     """Base of classes whose repr has at most ten lines, with each field cut short."""
 
     def __repr__(self) -> str:
-        own = ", ".join(f"{name}={_BRIEF.repr(value)}" for name, value in vars(self).items())
+        own = ", ".join(f"{name}={_brief(value)}" for name, value in vars(self).items())
         return shorten(f"{type(self).__name__}({own})", MAX_REPR_LENGTH, placeholder=" ...")
 
     def in_brief(self) -> str:
@@ -57,10 +57,9 @@ class ShortRepr:
         return f"{type(self).__name__}(...)"
 
 
-class _NestedRepr(Repr):
-    def repr_instance(self, x: object, level: int) -> str:
-        return x.in_brief() if isinstance(x, ShortRepr) else super().repr_instance(x, level)
-
-
-_BRIEF = _NestedRepr()
+_BRIEF = Repr()
 _BRIEF.maxstring = MAX_VALUE_LENGTH
+
+
+def _brief(value: object) -> str:
+    return value.in_brief() if isinstance(value, ShortRepr) else _BRIEF.repr(value)

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from sailsim.base.progress import ProgressReport, progress_report
 from sailsim.base.stop import raise_if_stopped, stoppable
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.store import RESERVED, Store, now
-from sailsim.sim.study.workers import Processes, WorkerLostError, Workers, first_done, remove_semaphores
+from sailsim.sim.study.workers import Processes, Workers, first_done, remove_semaphores
 
 Record = Mapping[str, Any]
 Evaluate = Callable[[Any], Record | Sequence[Record]]
@@ -263,7 +263,7 @@ class OpenStudy:
                         outcomes = future.result()
                     except Exception as error:
                         lost = workers.problem(error)
-                        if not isinstance(lost, WorkerLostError):
+                        if not isinstance(lost, BrokenExecutor):
                             raise lost from None
                     else:
                         chunk = running.pop(future)

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker as own_tracker
@@ -57,10 +57,6 @@ _SEMAPHORE = "sailsim-"
 """Prefix of our semaphores' names; the number of the process that made one follows."""
 
 
-class WorkerLostError(Exception):
-    """A worker process ended before its task did; other running tasks may be lost too."""
-
-
 class Workers:
     """Runs tasks in this process, immediately; the base of the other kinds."""
 
@@ -79,7 +75,10 @@ class Workers:
         return future
 
     def problem(self, error: BaseException) -> BaseException:
-        """Exception to raise for that of a future: a `WorkerLostError` if the worker ended."""
+        """Exception to raise for that of a future: a `BrokenExecutor` if the worker ended before its task.
+
+        Other running tasks may be lost too.
+        """
         return error
 
     def forget(self, futures: Iterable[Future[Any]]) -> None:
@@ -136,7 +135,7 @@ class Processes(Workers):
     def problem(self, error: BaseException) -> BaseException:
         """As `Workers.problem`."""
         if isinstance(error, BrokenProcessPool | ShutdownExecutorError | CancelledError):
-            return WorkerLostError(_first_line(error))
+            return BrokenExecutor(_first_line(error))
         return error
 
     def revive(self) -> None:
@@ -225,7 +224,7 @@ class Dask(Workers):
                 f"a worker of {self.address} has no {error.name}; allowed is a worker with this version of "
                 "sailsim."
             )
-        return WorkerLostError(_first_line(error)) if isinstance(error, self._lost) else error
+        return BrokenExecutor(_first_line(error)) if isinstance(error, self._lost) else error
 
     def forget(self, futures: Iterable[Future[Any]]) -> None:
         """As `Workers.forget`; also cancels the tasks at the scheduler."""
